@@ -1,0 +1,96 @@
+//! The last known value of every quantity of one patient, each with the time until which it may be used.
+//! In: observations and derived features. Out: a value that is still valid, or the reason why there is none.
+
+use serde::{Deserialize, Serialize};
+
+use super::{CHANNELS, ChannelId, EventTime, Missing};
+
+/// Where a value came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Origin {
+    /// Sent by a device, a laboratory or a person.
+    Reported,
+    /// Computed here from a waveform.
+    Derived,
+}
+
+/// A value and how long it may be believed.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Observed {
+    /// Value in the channel's canonical unit.
+    pub value: f64,
+    /// When it was observed.
+    pub observed_at: EventTime,
+    /// From here on the value is absent.
+    pub valid_until: EventTime,
+    /// 0 to 1.
+    pub quality: f32,
+    /// Reported or derived.
+    pub origin: Origin,
+}
+
+/// Last value of every channel of one patient.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Values {
+    slots: Vec<Option<Observed>>,
+}
+
+impl Default for Values {
+    fn default() -> Self {
+        Self { slots: vec![None; CHANNELS.len()] }
+    }
+}
+
+impl Values {
+    /// Stores an observation unless a newer one is there. A value derived here never replaces a reported one
+    /// that is still valid when the derived one was made.
+    pub fn store(&mut self, channel: ChannelId, new: Observed) {
+        let Some(slot) = self.slots.get_mut(channel.index()) else { return };
+        let keep = slot.is_some_and(|old| {
+            let newer = old.observed_at > new.observed_at;
+            let outranks = old.origin == Origin::Reported
+                && new.origin == Origin::Derived
+                && old.valid_until > new.observed_at;
+            newer && old.origin == new.origin || outranks
+        });
+        if !keep {
+            *slot = Some(new);
+        }
+    }
+
+    /// Forgets a channel: it was looked for and is not there.
+    pub fn clear(&mut self, channel: ChannelId) {
+        if let Some(slot) = self.slots.get_mut(channel.index()) {
+            *slot = None;
+        }
+    }
+
+    /// The value of a channel as of `now`.
+    ///
+    /// # Errors
+    /// [`Missing::NoData`] if there never was one, [`Missing::Stale`] if it is past its validity.
+    ///
+    /// ```
+    /// use auscult_operators::signal::{ChannelId, EventTime, Missing, Observed, Origin, Values};
+    /// let spo2 = ChannelId::named("spo2").unwrap();
+    /// let t = EventTime::from_seconds;
+    /// let mut v = Values::default();
+    /// assert_eq!(v.at(spo2, t(0)), Err(Missing::NoData));
+    /// v.store(spo2, Observed { value: 97.0, observed_at: t(0), valid_until: t(15), quality: 1.0, origin: Origin::Reported });
+    /// assert_eq!(v.at(spo2, t(14)).unwrap().value, 97.0);
+    /// assert_eq!(v.at(spo2, t(15)), Err(Missing::Stale));
+    /// ```
+    pub fn at(&self, channel: ChannelId, now: EventTime) -> Result<Observed, Missing> {
+        match self.slots.get(channel.index()).copied().flatten() {
+            None => Err(Missing::NoData),
+            Some(v) if now >= v.valid_until => Err(Missing::Stale),
+            Some(v) => Ok(v),
+        }
+    }
+
+    /// The last value of a channel, valid or not.
+    pub fn last(&self, channel: ChannelId) -> Option<Observed> {
+        self.slots.get(channel.index()).copied().flatten()
+    }
+}
