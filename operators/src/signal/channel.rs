@@ -68,6 +68,13 @@ pub struct Channel {
     pub loinc: &'static str,
 }
 
+impl Channel {
+    /// Whether a living patient can show this value.
+    pub fn is_plausible(&self, value: f64) -> bool {
+        value >= self.plausible.0 && value <= self.plausible.1
+    }
+}
+
 impl ChannelId {
     /// Position in [`CHANNELS`].
     pub const fn index(self) -> usize {

@@ -69,7 +69,8 @@ impl Values {
     /// The value of a channel as of `now`.
     ///
     /// # Errors
-    /// [`Missing::NoData`] if there never was one, [`Missing::Stale`] if it is past its validity.
+    /// [`Missing::NoData`] if there never was one, [`Missing::Stale`] if it is past its validity,
+    /// [`Missing::Implausible`] if it lies outside the channel's plausible range.
     ///
     /// ```
     /// use auscult_operators::signal::{ChannelId, EventTime, Missing, Observed, Origin, Values};
@@ -85,6 +86,7 @@ impl Values {
         match self.slots.get(channel.index()).copied().flatten() {
             None => Err(Missing::NoData),
             Some(v) if now >= v.valid_until => Err(Missing::Stale),
+            Some(v) if !channel.row().is_plausible(v.value) => Err(Missing::Implausible),
             Some(v) => Ok(v),
         }
     }

@@ -1,0 +1,260 @@
+//! Hop 3: frames of one patient to sealed epochs, in event time.
+//! In: decoded frames in log order. Out: whole seconds of event time with contiguous runs of samples, gaps told
+//! apart from late and doubled frames; what each frame turned out to be, for the accounts.
+
+mod grid;
+mod sequence;
+
+use std::sync::Arc;
+
+use auscult_operators::signal::frame::{Command, DeviceStatus, Observation};
+use auscult_operators::signal::{EventTime, Frame, Span};
+pub use grid::RunMeta;
+use grid::{Clock, Cut};
+use sequence::Sources;
+
+use crate::limits;
+
+/// What became of one frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// Taken in.
+    Processed,
+    /// Source and sequence were seen before.
+    Duplicate,
+    /// All its samples lie in epochs already sealed.
+    Late,
+}
+
+/// One sealed epoch on its way through the hops.
+#[derive(Clone, Debug, Default)]
+pub struct Sealed {
+    /// Start of the epoch.
+    pub start: EventTime,
+    /// Runs in channel order, as ranges of `raw`.
+    pub runs: Vec<RunMeta>,
+    /// Samples in canonical units.
+    pub raw: Vec<f32>,
+    /// Observations that arrived since the last epoch.
+    pub observations: Vec<Observation>,
+    /// Commands that arrived since the last epoch.
+    pub commands: Vec<Command>,
+    /// Device states that arrived since the last epoch.
+    pub devices: Vec<DeviceStatus>,
+    /// Where the data of this epoch stands in the log.
+    pub evidence: Evidence,
+}
+
+/// The stretch of the log, and of a source's numbering, that an epoch was made from.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Evidence {
+    /// First and last offset, if any frame contributed.
+    pub offsets: Option<(i64, i64)>,
+    /// First and last sequence by source, in order of source.
+    pub sources: Vec<(Box<str>, u64, u64)>,
+}
+
+impl Evidence {
+    /// Widens this to hold the other.
+    pub fn merge(&mut self, other: &Evidence) {
+        if let Some((a, b)) = other.offsets {
+            self.offsets = Some(self.offsets.map_or((a, b), |(x, y)| (x.min(a), y.max(b))));
+        }
+        for (source, first, last) in &other.sources {
+            self.add_source(source, *first, *last);
+        }
+    }
+
+    fn add(&mut self, offset: i64, frame: &Frame) {
+        self.offsets = Some(self.offsets.map_or((offset, offset), |(x, y)| (x.min(offset), y.max(offset))));
+        self.add_source(&frame.source.0, frame.sequence, frame.sequence);
+    }
+
+    fn add_source(&mut self, source: &str, first: u64, last: u64) {
+        match self.sources.iter_mut().find(|s| &*s.0 == source) {
+            Some(s) => (s.1, s.2) = (s.1.min(first), s.2.max(last)),
+            None => {
+                self.sources.push((source.into(), first, last));
+                self.sources.sort();
+            }
+        }
+    }
+}
+
+/// Counts that the aligner keeps beside the accounts of frames.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SampleCounts {
+    /// Samples handed on.
+    pub taken: u64,
+    /// Samples of gaps that were bridged.
+    pub bridged: u64,
+    /// Samples inside an epoch already sealed, of frames that were not wholly late.
+    pub late: u64,
+    /// Samples at a time for which there was one already.
+    pub overlapping: u64,
+    /// Gaps longer than the hold time.
+    pub gaps: u64,
+}
+
+/// One frame that waits for its epochs to be sealed.
+#[derive(Clone, Debug)]
+struct Pending {
+    frame: Arc<Frame>,
+    offset: i64,
+    /// Samples of each wave already handed on.
+    taken: Vec<usize>,
+    /// Whether observations, commands and device state were handed on.
+    told: bool,
+}
+
+/// The event-time order of one patient.
+#[derive(Clone, Debug, Default)]
+pub struct Timeline {
+    sources: Sources,
+    newest: Option<EventTime>,
+    sealed_to: Option<EventTime>,
+    /// Ordered by time, source, session, sequence.
+    pending: Vec<Pending>,
+    clocks: Vec<Clock>,
+    /// Counts of samples.
+    pub counts: SampleCounts,
+}
+
+impl Timeline {
+    /// Takes one frame in. Call [`Timeline::seal_due`] afterwards.
+    pub fn take(&mut self, frame: &Arc<Frame>, offset: i64) -> Fate {
+        match self.sources.admit(frame) {
+            Fate::Processed => {}
+            other => return other,
+        }
+        let sealed_to = self.sealed_to.unwrap_or(EventTime::from_micros(i64::MIN));
+        if !frame.waves.is_empty() && frame.waves.iter().all(|w| w.end() <= sealed_to) {
+            return Fate::Late;
+        }
+        let mut taken = vec![0; frame.waves.len()];
+        for (n, wave) in taken.iter_mut().zip(&frame.waves) {
+            *n = grid::samples_before(wave, sealed_to);
+            self.counts.late += *n as u64;
+        }
+        let key = |f: &Frame| (f.time, f.source.clone(), f.session, f.sequence);
+        let at = self.pending.partition_point(|p| key(&p.frame) <= key(frame));
+        self.pending.insert(at, Pending { frame: frame.clone(), offset, taken, told: false });
+        self.newest = self.newest.max(Some(frame.end()));
+        if frame.device == Some(DeviceStatus::Ended) {
+            self.sources.end(frame);
+        }
+        Fate::Processed
+    }
+
+    /// Seals every epoch whose end the patient time has passed: the newest event time less the lateness; or all
+    /// that is there, once every source has ended.
+    pub fn seal_due(&mut self, lateness: Span, out: &mut Vec<Sealed>) {
+        let Some(newest) = self.newest else { return };
+        if self.sources.all_ended() {
+            self.seal_all(out);
+        } else {
+            let mut to = (newest - lateness).epoch_start();
+            if self.pending.len() as u64 > limits::PATIENT_PENDING_FRAMES.max {
+                to = to.max(self.pending[0].frame.time.epoch_start() + Span::EPOCH);
+            }
+            self.seal_to(to, out);
+        }
+    }
+
+    /// Seals everything that has arrived: the patient has fallen quiet, or all sources ended.
+    pub fn seal_all(&mut self, out: &mut Vec<Sealed>) {
+        let Some(newest) = self.newest else { return };
+        if self.pending.is_empty() {
+            return;
+        }
+        let whole = newest.epoch_start();
+        self.seal_to(if whole < newest || self.told_late(whole) { whole + Span::EPOCH } else { whole }, out);
+    }
+
+    /// Event time up to which everything is sealed.
+    pub fn sealed_to(&self) -> Option<EventTime> {
+        self.sealed_to
+    }
+
+    /// Largest event time seen.
+    pub fn newest(&self) -> Option<EventTime> {
+        self.newest
+    }
+
+    /// Whether every source has said that it sends no more.
+    pub fn ended(&self) -> bool {
+        self.sources.all_ended()
+    }
+
+    /// Whether a frame waits whose time is at or after `t`: its observations belong to the epoch that starts there.
+    fn told_late(&self, t: EventTime) -> bool {
+        self.pending.iter().any(|p| !p.told && p.frame.time >= t)
+    }
+
+    fn seal_to(&mut self, to: EventTime, out: &mut Vec<Sealed>) {
+        let Some(first) = self.pending.first() else {
+            return self.seal_empty_to(to, out);
+        };
+        let mut start = self.sealed_to.unwrap_or(first.frame.time.epoch_start());
+        let mut empty = 0;
+        while start < to {
+            let next_data = self.pending.first().map(|p| p.frame.time.epoch_start());
+            empty = if next_data.is_some_and(|d| d <= start) { 0 } else { empty + 1 };
+            if empty > limits::EMPTY_EPOCHS.max {
+                start = next_data.unwrap_or(to).min(to).max(start);
+                empty = 0;
+                if start >= to {
+                    break;
+                }
+            }
+            out.push(self.seal_one(start));
+            start = start + Span::EPOCH;
+        }
+        self.sealed_to = self.sealed_to.max(Some(start.max(to)));
+    }
+
+    /// Nothing waits, but time has passed: the epochs in between are known to be empty.
+    fn seal_empty_to(&mut self, to: EventTime, out: &mut Vec<Sealed>) {
+        let Some(from) = self.sealed_to else { return };
+        let most = Span::seconds_const(limits::EMPTY_EPOCHS.max as i64);
+        let mut start = from;
+        while start < to && start < from + most {
+            out.push(self.seal_one(start));
+            start = start + Span::EPOCH;
+        }
+        self.sealed_to = Some(from.max(to));
+    }
+
+    fn seal_one(&mut self, start: EventTime) -> Sealed {
+        let end = start + Span::EPOCH;
+        let mut sealed = Sealed { start, ..Sealed::default() };
+        let mut cuts: Vec<Cut> = Vec::new();
+        for (i, p) in self.pending.iter_mut().enumerate().take_while(|(_, p)| p.frame.time < end) {
+            let mut used = !p.told;
+            if !p.told {
+                p.told = true;
+                sealed.observations.extend(p.frame.observations.iter().cloned());
+                sealed.commands.extend(p.frame.commands.iter().cloned());
+                sealed.devices.extend(p.frame.device);
+            }
+            for (w, wave) in p.frame.waves.iter().enumerate() {
+                let to = grid::samples_before(wave, end);
+                if to > p.taken[w] {
+                    cuts.push(Cut { channel: wave.channel, pending: i, wave: w, from: p.taken[w], to });
+                    p.taken[w] = to;
+                    used = true;
+                }
+            }
+            if used {
+                sealed.evidence.add(p.offset, &p.frame);
+            }
+        }
+        cuts.sort_by_key(|c| (c.channel, c.pending, c.wave));
+        for cut in &cuts {
+            let wave = &self.pending[cut.pending].frame.waves[cut.wave];
+            grid::append(&mut self.clocks, wave, cut, &mut sealed, &mut self.counts);
+        }
+        self.pending.retain(|p| !(p.told && p.frame.waves.iter().zip(&p.taken).all(|(w, n)| *n >= w.samples.len())));
+        sealed
+    }
+}

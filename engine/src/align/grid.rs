@@ -1,0 +1,168 @@
+//! The sample grid of each channel: contiguous runs, bridged gaps, resets.
+//! In: stretches of waveforms in time order. Out: samples in canonical units on one grid per channel.
+
+use std::ops::Range;
+
+use auscult_operators::signal::frame::{Samples, Wave};
+use auscult_operators::signal::{ChannelId, EventTime, Hertz, Span};
+
+use super::{SampleCounts, Sealed};
+
+/// A contiguous stretch of samples inside a sealed epoch, as a range of its `raw` samples.
+#[derive(Clone, Debug)]
+pub struct RunMeta {
+    /// Which signal.
+    pub channel: ChannelId,
+    /// Sampling rate.
+    pub rate: Hertz,
+    /// Event time of the first sample.
+    pub start: EventTime,
+    /// Whether state from before must be forgotten.
+    pub reset: bool,
+    /// Samples that were bridged.
+    pub bridged: usize,
+    /// Where the samples stand.
+    pub range: Range<usize>,
+}
+
+/// A part of one wave of one pending frame that belongs to the epoch being sealed.
+#[derive(Clone, Debug)]
+pub(super) struct Cut {
+    pub(super) channel: ChannelId,
+    pub(super) pending: usize,
+    pub(super) wave: usize,
+    pub(super) from: usize,
+    pub(super) to: usize,
+}
+
+/// The grid of one channel: sample `i` lies at `origin + i / rate`.
+#[derive(Clone, Debug)]
+pub(super) struct Clock {
+    channel: ChannelId,
+    rate: Hertz,
+    origin: EventTime,
+    next: i64,
+    last: f32,
+}
+
+impl Clock {
+    fn time_of(&self, index: i64) -> EventTime {
+        sample_time(self.origin, self.rate, index)
+    }
+}
+
+fn sample_time(origin: EventTime, rate: Hertz, index: i64) -> EventTime {
+    EventTime::from_micros(origin.micros() + (index as f64 * 1e6 / rate.get()).round() as i64)
+}
+
+/// How many samples of the wave lie before `t`.
+pub(super) fn samples_before(wave: &Wave, t: EventTime) -> usize {
+    let n = wave.samples.len();
+    if wave.start >= t {
+        return 0;
+    }
+    let guess = (t.micros() as f64 - wave.start.micros() as f64) * wave.rate.get() / 1e6;
+    let mut i = (guess.round() as usize).min(n);
+    while i < n && sample_time(wave.start, wave.rate, i as i64) < t {
+        i += 1;
+    }
+    while i > 0 && sample_time(wave.start, wave.rate, i as i64 - 1) >= t {
+        i -= 1;
+    }
+    i
+}
+
+/// Appends one cut to the epoch.
+pub(super) fn append(
+    clocks: &mut Vec<Clock>,
+    wave: &Wave,
+    cut: &Cut,
+    sealed: &mut Sealed,
+    counts: &mut SampleCounts,
+) {
+    let at = match clocks.binary_search_by_key(&wave.channel, |c| c.channel) {
+        Ok(at) => at,
+        Err(at) => {
+            // A rate of zero never equals that of a wave: the first sample resets.
+            let clock = Clock { channel: wave.channel, rate: Hertz(0.0), origin: wave.start, next: 0, last: 0.0 };
+            clocks.insert(at, clock);
+            at
+        }
+    };
+    let clock = &mut clocks[at];
+    match &wave.samples {
+        Samples::Counts { counts: raw, scale, offset, missing } => {
+            let value = |c: i16| (f64::from(c) * scale + offset) as f32;
+            if missing.is_some_and(|m| raw[cut.from..cut.to].contains(&m)) {
+                for (i, c) in raw.iter().enumerate().take(cut.to).skip(cut.from) {
+                    if Some(*c) != *missing {
+                        place(clock, wave, i, std::iter::once(value(*c)), sealed, counts);
+                    }
+                }
+            } else {
+                place(clock, wave, cut.from, raw[cut.from..cut.to].iter().map(|c| value(*c)), sealed, counts);
+            }
+        }
+        Samples::Values(raw) => {
+            let part = &raw[cut.from..cut.to];
+            if part.iter().all(|v| v.is_finite()) {
+                place(clock, wave, cut.from, part.iter().copied(), sealed, counts);
+            } else {
+                for (i, v) in part.iter().enumerate().filter(|(_, v)| v.is_finite()) {
+                    place(clock, wave, cut.from + i, std::iter::once(*v), sealed, counts);
+                }
+            }
+        }
+    }
+}
+
+/// Puts contiguous present samples, the first of which is sample `first` of the wave, onto the grid.
+fn place(
+    clock: &mut Clock,
+    wave: &Wave,
+    first: usize,
+    mut values: impl ExactSizeIterator<Item = f32>,
+    sealed: &mut Sealed,
+    counts: &mut SampleCounts,
+) {
+    let time = sample_time(wave.start, wave.rate, first as i64);
+    let index = (((time - clock.origin).micros() as f64) * wave.rate.get() / 1e6).round() as i64;
+    let mut gap = index - clock.next;
+    let hold = clock.channel.row().hold;
+    let gap_span = Span::from_micros((gap as f64 * 1e6 / wave.rate.get()) as i64);
+    let reset = clock.rate != wave.rate || gap_span > hold;
+    if reset {
+        counts.gaps += u64::from(clock.rate.get() > 0.0);
+        (clock.rate, clock.origin, clock.next, gap) = (wave.rate, time, 0, 0);
+    }
+    while gap < 0 {
+        // There is a sample for this time already: the earlier frame stands.
+        if values.next().is_none() {
+            return;
+        }
+        counts.overlapping += 1;
+        gap += 1;
+    }
+    let Some(head) = values.next() else { return };
+    let fresh = reset || sealed.runs.last().is_none_or(|r| r.channel != clock.channel);
+    if fresh {
+        let start = clock.time_of(clock.next);
+        let range = sealed.raw.len()..sealed.raw.len();
+        sealed.runs.push(RunMeta { channel: clock.channel, rate: clock.rate, start, reset, bridged: 0, range });
+    }
+    let Some(run) = sealed.runs.last_mut() else { return };
+    for k in 1..=gap {
+        let share = k as f32 / (gap + 1) as f32;
+        sealed.raw.push(clock.last + (head - clock.last) * share);
+    }
+    run.bridged += gap as usize;
+    counts.bridged += gap as u64;
+    let before = sealed.raw.len();
+    sealed.raw.push(head);
+    sealed.raw.extend(values);
+    let n = sealed.raw.len() - before;
+    counts.taken += n as u64;
+    clock.next += gap + n as i64;
+    clock.last = sealed.raw.last().copied().unwrap_or(head);
+    run.range.end = sealed.raw.len();
+}
