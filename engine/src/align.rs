@@ -41,6 +41,8 @@ pub struct Sealed {
     pub commands: Vec<Command>,
     /// Device states that arrived since the last epoch.
     pub devices: Vec<DeviceStatus>,
+    /// Whether every source had said that it sends no more: this is the patient's last epoch.
+    pub ended: bool,
     /// Where the data of this epoch stands in the log.
     pub evidence: Evidence,
 }
@@ -151,7 +153,11 @@ impl Timeline {
     pub fn seal_due(&mut self, lateness: Span, out: &mut Vec<Sealed>) {
         let Some(newest) = self.newest else { return };
         if self.sources.all_ended() {
+            let before = out.len();
             self.seal_all(out);
+            if let Some(last) = out[before..].last_mut() {
+                last.ended = true;
+            }
         } else {
             let mut to = (newest - lateness).epoch_start();
             if self.pending.len() as u64 > limits::PATIENT_PENDING_FRAMES.max {

