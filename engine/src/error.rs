@@ -1,0 +1,118 @@
+//! What ends a command, and the exit code that says so.
+//! In: failures of the outside world. Out: one message that says what was attempted, on what, what was found, and
+//! what to do; never an identifier of a patient.
+
+use std::path::PathBuf;
+
+use rdkafka::error::KafkaError;
+use thiserror::Error;
+
+use crate::check::Faults;
+use crate::sink::archive::ArchiveError;
+
+/// Why a command ended without having done its work.
+#[derive(Debug, Error)]
+pub enum RunError {
+    /// The configuration cannot be used.
+    #[error("{0}")]
+    Config(Faults),
+    /// The broker, or the client, refused.
+    #[error("cannot {what}: {source}; check `kafka.brokers`, the network and `kafka.properties`")]
+    Kafka {
+        /// What was attempted.
+        what: &'static str,
+        /// Why not.
+        source: KafkaError,
+    },
+    /// Another process took this instance's place.
+    #[error("another process runs as instance `{instance}`: each process of a group needs its own `kafka.instance`")]
+    Fenced {
+        /// The instance.
+        instance: String,
+    },
+    /// A reference to a secret leads nowhere.
+    #[error("kafka.properties.{key} refers to {reference}, which is not there")]
+    Secret {
+        /// The key.
+        key: String,
+        /// The reference, never the secret.
+        reference: String,
+    },
+    /// A topic is missing.
+    #[error("topic {topic} is not there: create it, or set `kafka.create_topics = true`")]
+    NoTopic {
+        /// Its name.
+        topic: String,
+    },
+    /// The archive cannot be written.
+    #[error(transparent)]
+    Archive(#[from] ArchiveError),
+    /// A file cannot be read or written.
+    #[error("cannot {what} {path}: {source}")]
+    Io {
+        /// What was attempted.
+        what: &'static str,
+        /// On which file.
+        path: PathBuf,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// A recording cannot be read.
+    #[error("{0}")]
+    Data(String),
+    /// An address that must not be served.
+    #[error("http.listen is {found}: without TLS and authentication only loopback addresses are served")]
+    NotLoopback {
+        /// What was asked for.
+        found: String,
+    },
+    /// The HTTP server cannot start.
+    #[error("cannot listen on {listen}: {source}; choose another port")]
+    Listen {
+        /// Address.
+        listen: String,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// The command line asks for something that does not go together.
+    #[error("{0}")]
+    Usage(String),
+}
+
+impl RunError {
+    /// Wraps a Kafka error with what was attempted.
+    pub fn kafka(what: &'static str) -> impl Fn(KafkaError) -> Self {
+        move |source| Self::Kafka { what, source }
+    }
+    /// Wraps an I/O error with what was attempted.
+    pub fn io(what: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::Io { what, path, source }
+    }
+    /// Exit code: 1 failed work, 2 usage, 65 bad data, 69 service unavailable, 78 bad configuration.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Config(_) | Self::Secret { .. } | Self::NotLoopback { .. } => 78,
+            Self::Kafka { .. } | Self::NoTopic { .. } | Self::Listen { .. } => 69,
+            Self::Data(_) => 65,
+            Self::Usage(_) => 2,
+            Self::Fenced { .. } | Self::Archive(_) | Self::Io { .. } => 1,
+        }
+    }
+    /// Stable code for `--error-format json`.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Config(_) => "config",
+            Self::Kafka { .. } => "kafka",
+            Self::Fenced { .. } => "fenced",
+            Self::Secret { .. } => "secret",
+            Self::NoTopic { .. } => "no_topic",
+            Self::Archive(_) => "archive",
+            Self::Io { .. } => "io",
+            Self::Data(_) => "data",
+            Self::NotLoopback { .. } => "not_loopback",
+            Self::Listen { .. } => "listen",
+            Self::Usage(_) => "usage",
+        }
+    }
+}

@@ -1,0 +1,280 @@
+//! The live ward view: what a person at the dashboard sees of each bed.
+//! In: one glance a patient and epoch, made by the risk hop when somebody may look. Out: JSON for the page: values
+//! with their age, scores, risks, open alerts, the newest samples; a value past its validity is not among them.
+
+use std::collections::BTreeMap;
+
+use auscult_models::Outcome;
+use auscult_operators::score::{ScoreResult, Status};
+use auscult_operators::signal::{ChannelId, EventTime, Kind, Origin, PatientId};
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use crate::align::Sealed;
+use crate::compute::Computed;
+use crate::patient::Patient;
+use crate::plan::Plan;
+use crate::risk::{Category, Priority, deterministic_id};
+
+/// Strips are thinned to about this rate: finer than a screen shows.
+const STRIP_RATE_HZ: f64 = 125.0;
+/// Beds whose strips are kept; further beds show numbers only.
+pub const STRIP_BEDS_MAX: usize = 64;
+
+/// What is shown of one bed for one epoch.
+#[derive(Clone, Debug)]
+pub struct Glance {
+    /// Whose bed.
+    pub patient: PatientId,
+    /// End of the epoch.
+    pub event_time: EventTime,
+    /// Values by the name under which the page shows them.
+    pub values: BTreeMap<&'static str, Value>,
+    /// The early-warning score.
+    pub news2: Value,
+    /// The first model.
+    pub model: Value,
+    /// Open alerts.
+    pub alerts: Vec<Value>,
+    /// Bigger is more urgent.
+    pub urgency: i64,
+    /// New samples.
+    pub strips: Vec<Strip>,
+}
+
+/// New samples of one channel, thinned.
+#[derive(Clone, Debug, Serialize)]
+pub struct Strip {
+    /// Channel name.
+    pub channel: &'static str,
+    /// Label as on a monitor.
+    pub label: &'static str,
+    /// UCUM code.
+    pub unit: &'static str,
+    /// Rate after thinning.
+    pub rate_hz: f64,
+    /// Time of the first sample, milliseconds since 1970.
+    pub start_ms: f64,
+    /// Suggested lower end of the scale.
+    pub low: f64,
+    /// Suggested upper end of the scale.
+    pub high: f64,
+    /// Value of one step.
+    pub scale: f64,
+    /// Samples in steps.
+    pub samples: Vec<i32>,
+}
+
+/// What the page calls a value, and the channels it may come from, the best first.
+const SHOWN: &[(&str, &[&str])] = &[
+    ("heart_rate", &["heart_rate", "pulse_rate"]),
+    ("pulse_rate", &["pulse_rate"]),
+    ("spo2", &["spo2"]),
+    ("resp_rate", &["resp_rate"]),
+    ("blood_pressure_sys", &["abp_sys", "nibp_sys"]),
+    ("blood_pressure_mean", &["abp_mean", "nibp_mean"]),
+    ("blood_pressure_dia", &["abp_dia", "nibp_dia"]),
+    ("temperature", &["temperature"]),
+];
+
+/// Looks at one bed.
+pub(crate) fn glance(plan: &Plan, patient: &Patient, sealed: &Sealed, c: &Computed) -> Glance {
+    let now = sealed.start + auscult_operators::signal::Span::EPOCH;
+    let values = SHOWN.iter().map(|(name, from)| (*name, shown(c, from, now))).collect();
+    let news2 = c.scores.iter().find(|s| s.score == "news2");
+    let open: Vec<_> =
+        plan.rules.iter().zip(&patient.rules).filter_map(|(r, s)| s.alert.as_ref().map(|a| (r, a))).collect();
+    let loudest = open.iter().filter(|(_, a)| !a.acknowledged).map(|(r, _)| weight(r.priority, r.category)).max();
+    let probability = patient.models.first().and_then(|m| match m.current(now) {
+        Some(Outcome::Probability(p)) => Some(p.value),
+        _ => None,
+    });
+    let level = news2.and_then(|s| s.level_low).map_or(0, |l| i64::from(l.rank));
+    let points = news2.and_then(|s| s.low).unwrap_or(0);
+    let urgency = loudest.unwrap_or(0) * 1000 + level * 100 + points * 10 + (probability.unwrap_or(0.0) * 9.0) as i64;
+    let alerts = open
+        .iter()
+        .map(|(rule, alert)| {
+            let started = alert.started.micros().to_le_bytes();
+            let id = deterministic_id(&[patient.id.expose().as_bytes(), rule.name.as_bytes(), &started]);
+            let state = match (alert.latched, alert.acknowledged) {
+                (true, _) => "latched",
+                (false, true) => "acknowledged",
+                (false, false) => "active",
+            };
+            json!({
+                "alert_id": id, "rule": rule.name, "kind": alert.facts.kind, "priority": rule.priority,
+                "category": rule.category, "since_ms": alert.started.millis(), "text": alert.facts.text,
+                "state": state,
+            })
+        })
+        .collect();
+    Glance {
+        patient: patient.id.clone(),
+        event_time: now,
+        values,
+        news2: news2.map_or_else(|| json!({"status": "absent"}), score),
+        model: model(patient, now),
+        alerts,
+        urgency,
+        strips: strips(sealed, c),
+    }
+}
+
+fn weight(priority: Priority, category: Category) -> i64 {
+    let technical = i64::from(category != Category::Technical);
+    match priority {
+        Priority::High => 6 + technical,
+        Priority::Medium => 4 + technical,
+        Priority::Low => 2 + technical,
+        Priority::Advisory => 1,
+    }
+}
+
+fn shown(c: &Computed, from: &[&str], now: EventTime) -> Value {
+    let ids: Vec<ChannelId> = from.iter().filter_map(|n| ChannelId::named(n)).collect();
+    let found = ids.iter().find_map(|id| c.values.at(*id, now).ok().map(|v| (*id, v)));
+    if let Some((id, v)) = found {
+        let origin = if v.origin == Origin::Derived { "derived" } else { "reported" };
+        return json!({
+            "value": (v.value * 10.0).round() / 10.0, "unit": id.row().unit.ucum(),
+            "age_s": (now - v.observed_at).seconds(), "state": "valid", "origin": origin, "quality": v.quality,
+        });
+    }
+    let unit = ids.first().map_or("1", |id| id.row().unit.ucum());
+    let reason = ids.iter().filter_map(|id| c.values.at(*id, now).err()).next_back();
+    let stale = ids.iter().any(|id| c.values.last(*id).is_some());
+    json!({"value": null, "unit": unit, "state": if stale { "stale" } else { "absent" }, "reason": reason})
+}
+
+fn score(s: &ScoreResult) -> Value {
+    let status = match s.status {
+        Status::Complete => "complete",
+        Status::Partial => "partial",
+        Status::Invalid => "invalid",
+    };
+    json!({
+        "status": status, "total": s.total, "low": s.low, "high": s.high, "level": s.level.map(|l| l.name),
+        "level_low": s.level_low.map(|l| l.name), "level_high": s.level_high.map(|l| l.name),
+        "missing": s.missing, "reason": s.reason,
+    })
+}
+
+fn model(patient: &Patient, now: EventTime) -> Value {
+    let Some(m) = patient.models.first() else { return json!({"state": "unavailable", "reason": "no model planned"}) };
+    let name = &m.identity.name;
+    if let Some(why) = &m.unavailable {
+        return json!({"name": name, "probability": null, "state": "unavailable", "reason": why});
+    }
+    match m.current(now) {
+        None => json!({"name": name, "probability": null, "state": "waiting", "reason": "first evaluation to come"}),
+        Some(Outcome::Probability(p)) => json!({"name": name, "probability": p.value, "state": "ok", "reason": ""}),
+        Some(Outcome::Refused { missing_inputs, .. }) => {
+            let names: Vec<&str> = missing_inputs.iter().map(|i| i.feature.as_str()).collect();
+            let reason = format!("missing: {}", names.join(", "));
+            json!({"name": name, "probability": null, "state": "refused", "reason": reason})
+        }
+        Some(Outcome::Failed { reason }) => {
+            json!({"name": name, "probability": null, "state": "failed", "reason": reason.to_string()})
+        }
+    }
+}
+
+/// The first ECG lead and the first PPG, or pressure where there is none of those.
+fn strips(sealed: &Sealed, c: &Computed) -> Vec<Strip> {
+    let first = |kind: Kind| sealed.runs.iter().map(|r| r.channel).find(|ch| ch.row().kind == kind);
+    let second = first(Kind::Ppg).or_else(|| first(Kind::Pressure));
+    let channels = [first(Kind::Ecg), second];
+    let runs = channels.iter().flatten().flat_map(|ch| sealed.runs.iter().filter(move |r| r.channel == *ch));
+    runs.map(|run| {
+        let row = run.channel.row();
+        let every = ((run.rate.get() / STRIP_RATE_HZ).round() as usize).max(1);
+        // Pressure is shown as it is, so that its level can be read; the others as conditioned.
+        let source = if row.kind == Kind::Pressure { &sealed.raw } else { &c.clean };
+        let samples = &source[run.range.clone()];
+        let (low, high, scale) = match row.kind {
+            Kind::Ecg => (-1.0, 2.0, 0.005),
+            Kind::Pressure => (40.0, 180.0, 0.25),
+            _ => scale_of(samples),
+        };
+        let thinned = samples.chunks(every).map(|c| {
+            // The sample furthest from the chunk's first keeps R waves from being thinned away.
+            let far = |x: &f32| (x - c[0]).abs();
+            let pick = c.iter().copied().max_by(|a, b| far(a).total_cmp(&far(b))).unwrap_or(0.0);
+            (f64::from(pick) / scale).round() as i32
+        });
+        Strip {
+            channel: row.name,
+            label: row.label,
+            unit: row.unit.ucum(),
+            rate_hz: run.rate.get() / every as f64,
+            start_ms: run.start.micros() as f64 / 1000.0,
+            low,
+            high,
+            scale,
+            samples: thinned.collect(),
+        }
+    })
+    .collect()
+}
+
+/// A scale for signals of arbitrary size: the page smooths it over time.
+fn scale_of(samples: &[f32]) -> (f64, f64, f64) {
+    let most = samples.iter().fold(0.0f32, |m, v| m.max(v.abs()));
+    let most = f64::from(most.max(1e-6));
+    (-most, most, most / 1000.0)
+}
+
+/// The beds that are on show.
+#[derive(Debug, Default)]
+pub struct Ward {
+    beds: BTreeMap<PatientId, (Glance, EventTime)>,
+    /// Strips gathered since the last message, by bed.
+    strips: BTreeMap<PatientId, Vec<Strip>>,
+    sequence: u64,
+}
+
+impl Ward {
+    /// Takes in a glance. `heard` is the partition time: how silent a bed is counts by the log's clock.
+    pub fn take(&mut self, mut glance: Glance, heard: EventTime) {
+        let strips = std::mem::take(&mut glance.strips);
+        if self.strips.len() < STRIP_BEDS_MAX || self.strips.contains_key(&glance.patient) {
+            let waiting = self.strips.entry(glance.patient.clone()).or_default();
+            waiting.extend(strips);
+            // Nobody looks: keep the newest few seconds.
+            if waiting.len() > 16 {
+                waiting.drain(..waiting.len() - 16);
+            }
+        }
+        self.beds.insert(glance.patient.clone(), (glance, heard));
+    }
+
+    /// The message for the page: everything as of now, and the strips since the last message.
+    pub fn message(&mut self, server_ms: i64, partition_time: Option<EventTime>) -> Value {
+        self.sequence += 1;
+        let mut strips = std::mem::take(&mut self.strips);
+        let beds: Vec<Value> = self
+            .beds
+            .values()
+            .map(|(g, heard)| {
+                let silent_s = partition_time.map_or(0.0, |t| (t - *heard).seconds().max(0.0));
+                json!({
+                    "patient": g.patient.expose(), "urgency": g.urgency, "event_ms": g.event_time.millis(),
+                    "silent_s": silent_s, "values": g.values, "news2": g.news2, "model": g.model,
+                    "alerts": g.alerts, "strips": strips.remove(&g.patient).unwrap_or_default(),
+                })
+            })
+            .collect();
+        json!({"sequence": self.sequence, "server_ms": server_ms, "beds": beds})
+    }
+
+    /// Beds on show.
+    pub fn len(&self) -> usize {
+        self.beds.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.beds.is_empty()
+    }
+}
