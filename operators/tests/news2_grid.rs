@@ -78,7 +78,7 @@ fn single_rows() -> Vec<Row> {
 }
 
 /// The cross product of all band edges.
-fn edge_rows() -> impl Iterator<Item = Row> {
+fn edge_rows() -> impl Iterator<Item = Row> + Clone {
     let axes: [Vec<f64>; 8] = [
         edges(&[&news2::RESPIRATION]),
         edges(&[&news2::SPO2_SCALE_1, &news2::SPO2_SCALE_2_AIR, &news2::SPO2_SCALE_2_OXYGEN]),
@@ -186,5 +186,5 @@ fn a_chart_that_differs_in_one_band_is_refused() {
     };
     let error = compare(edge_rows(), wrong).unwrap_err();
     assert!(error.starts_with("row "), "{error}");
-    assert!(error.ends_with("3,0,0,3,0,3,3,3,12,high") || error.contains(",131,"), "{error}");
+    assert!(error.contains(",131,A,"), "{error}");
 }
