@@ -1,11 +1,11 @@
 //! Scores: published tables that turn the values of one patient into points, a level and what to do.
-//! In: the last known values of a patient and a point of event time. Out: a [`ScoreResult`] with points per part,
-//! exact bounds while something is missing, and the reason wherever a number is not there.
+//! In: the last known values of a patient and a point of event time. Out: a [`ScoreResult`] with points per
+//! part, exact bounds while something is missing, and the reason wherever a number is not there.
 //!
 //! Rules of every score:
 //! * A value is rounded to the resolution of the chart, half away from zero, before it is banded ([`table`]).
-//! * What is missing, stale, poor, or implausible has no points. It is not 0, and it is not the last value: the
-//!   result becomes `partial` and says between which totals and levels the truth lies ([`outcomes`]).
+//! * What is missing, stale, poor, or implausible has no points. It is not 0, and it is not the last value:
+//!   the result becomes `partial` and says between which totals and levels the truth lies ([`outcomes`]).
 //! * Who the score is not made for gets no score but a reason. What had to be assumed stands in the result.
 //!
 //! ```
@@ -14,8 +14,8 @@
 //!
 //! let now = EventTime::from_seconds(60);
 //! let mut values = Values::default();
-//! let chart = [("resp_rate", 22.0), ("spo2", 95.0), ("on_oxygen", 1.0), ("nibp_sys", 105.0), ("heart_rate", 112.0)];
-//! for (channel, value) in chart {
+//! let vitals = [("resp_rate", 22.0), ("spo2", 95.0), ("nibp_sys", 105.0), ("heart_rate", 112.0)];
+//! for (channel, value) in vitals.into_iter().chain([("on_oxygen", 1.0)]) {
 //!     let observed_at = EventTime::from_seconds(58);
 //!     let valid_until = EventTime::from_seconds(68);
 //!     let seen = Observed { value, observed_at, valid_until, quality: 1.0, origin: Origin::Reported };
@@ -61,14 +61,14 @@ pub fn find(name: &str) -> Option<&'static ScoreSpec> {
 pub struct Params {
     /// Score a patient of unknown age as an adult; if false, such a patient gets no score for adults.
     pub assume_adult: bool,
-    /// Score a patient of whom no pregnancy flag is known as not pregnant; if false, such a patient gets no score
-    /// that pregnancy rules out.
+    /// Score a patient of whom no pregnancy flag is known as not pregnant; if false, such a patient gets no
+    /// score that pregnancy rules out.
     pub assume_not_pregnant: bool,
 }
 
 impl Default for Params {
-    /// Many hospitals send neither age nor pregnancy with the vital signs. No score at all would be the greater
-    /// danger to them, so both are assumed, visibly.
+    /// Many hospitals send neither age nor pregnancy with the vital signs. No score at all would be the
+    /// greater danger to them, so both are assumed, visibly.
     fn default() -> Self {
         Self { assume_adult: true, assume_not_pregnant: true }
     }
@@ -134,7 +134,7 @@ mod tests {
     use super::*;
     use crate::signal::ChannelId;
 
-    /// Every card: names resolve, tables are total and sorted by edge, levels cover the range and rise with it.
+    /// Every card: names resolve, tables are total, levels cover the range and rise with it.
     #[test]
     fn cards_hold_together() {
         for spec in SCORES {

@@ -1,6 +1,7 @@
-//! NEWS2 against an independent implementation: `python/news2_reference.py`, written from the chart by comparison
-//! chains. In: every value of each parameter, all pairs of SpO2, oxygen and scale, and the full cross product of all
-//! band edges of all parameters. Out: every row has the same points per part, the same total and the same level.
+//! NEWS2 against an independent implementation: `python/news2_reference.py`, written from the chart by
+//! comparison chains. In: every value of each parameter, all pairs of SpO2, oxygen and scale, and the full
+//! cross product of all band edges of all parameters. Out: every row has the same points per part, the same
+//! total and the same level.
 #![allow(clippy::unwrap_used, reason = "a test may stop")]
 
 use std::io::{BufRead, BufReader, BufWriter, Write};
@@ -28,8 +29,8 @@ const CHANNELS: [&str; 8] = [
 const HEALTHY: Row = [16.0, 98.0, 0.0, 1.0, 120.0, 70.0, 0.0, 37.0];
 const TEMPERATURE: usize = 7;
 
-/// Rows of the cross product of band edges: 8 respirations, 13 saturations, oxygen, scale, 8 pressures, 10 pulses,
-/// 5 codes of consciousness, 8 temperatures.
+/// Rows of the cross product of band edges: 8 respirations, 13 saturations, oxygen, scale, 8 pressures, 10
+/// pulses, 5 codes of consciousness, 8 temperatures.
 const EDGE_ROWS: usize = 8 * 13 * 2 * 2 * 8 * 10 * 5 * 8;
 
 /// Every step of a channel's plausible range: whole units, tenths for the temperature.
@@ -119,7 +120,8 @@ fn scored(row: &Row, values: &mut Values) -> String {
     format!("{},{},{}", points.join(","), result.total.unwrap(), result.level.unwrap().name)
 }
 
-/// Sends all rows to the reference and compares line by line; says how many there were, or which row differs first.
+/// Sends all rows to the reference and compares line by line; says how many there were, or which row differs
+/// first.
 fn compare(
     rows: impl Iterator<Item = Row> + Clone + Send,
     score: impl Fn(&Row, &mut Values) -> String,
@@ -130,7 +132,7 @@ fn compare(
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
-        .expect("python3 was not found: install Python 3 (Debian: apt-get install python3), no packages are needed");
+        .expect("python3 was not found: install Python 3 (Debian: apt-get install python3)");
     let mut to_python = BufWriter::new(python.stdin.take().unwrap());
     let mut answers = BufReader::new(python.stdout.take().unwrap()).lines();
     let sent = rows.clone();

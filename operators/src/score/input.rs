@@ -1,6 +1,6 @@
 //! One input of a score: which channels can serve it, and whether what they hold can be used.
-//! In: the values of a patient and a point of event time. Out: the first usable value in the order of preference,
-//! in the channel's canonical unit, or the reason why there is none together with the value that was refused.
+//! In: the values of a patient, a point of event time. Out: the first usable value by preference, in the
+//! channel's canonical unit, or the reason why there is none and the value that was refused.
 
 use crate::signal::{Channel, ChannelId, EventTime, Missing, Observed, Span, Unit, Values};
 
@@ -27,8 +27,8 @@ pub struct ScoreInput {
     pub channels: &'static [&'static str],
     /// What it does.
     pub role: Role,
-    /// How old a value may be for this score, on top of the validity that the value itself carries; none if that
-    /// alone decides.
+    /// How old a value may be for this score, on top of the validity that the value itself carries; none if
+    /// that alone decides.
     pub max_age: Option<Span>,
     /// What it is, in one line.
     pub summary: &'static str,
@@ -53,8 +53,8 @@ pub struct Refused {
 }
 
 impl ScoreInput {
-    /// The first usable value. If there is none, the reason is that of the most preferred channel which ever had
-    /// a value.
+    /// The first usable value. If there is none, the reason is that of the most preferred channel which ever
+    /// had a value.
     ///
     /// # Errors
     /// [`Refused`] if no channel holds a value that is valid, plausible and of sufficient quality.

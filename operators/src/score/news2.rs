@@ -2,20 +2,20 @@
 //! In: breaths /min, SpO2 %, oxygen and its scale, systolic mmHg, pulse /min, ACVPU code, temperature Cel.
 //! Out: 0 to 20 points, one of five levels and the response, or bounds of both while inputs are missing.
 //!
-//! Fractions: the chart is written for whole numbers and tenths of a degree, so a value is rounded first, half
-//! away from zero. 24.4 breaths/min is read as 24 and has 2 points; 24.5 is read as 25 and has 3.
+//! Fractions: the chart is written for whole numbers and tenths of a degree, so a value is rounded first,
+//! half away from zero. 24.4 breaths/min is read as 24 and has 2 points; 24.5 is read as 25 and has 3.
 //!
-//! SpO2 scale: scale 2 is for patients with a prescribed target of 88 to 92 %. It is used only on an explicit flag
-//! and is never inferred. Without a flag scale 1 holds, as the chart says, and the result notes it. A flag that
-//! said 2 and has lapsed (or is of poor quality, or no code at all) leaves the scale open: neither scale is the
-//! safe one (at 97 % on oxygen scale 1 hides 3 points, at 89 % scale 2 hides 3), so both are scored and the result
-//! is bounded, and complete where they agree.
+//! SpO2 scale: scale 2 is for patients with a prescribed target of 88 to 92 %. It is used only on an explicit
+//! flag and is never inferred. Without a flag scale 1 holds, as the chart says, and the result notes it. A
+//! flag that said 2 and has lapsed (or is of poor quality, or no code at all) leaves the scale open: neither
+//! scale is the safe one (at 97 % on oxygen scale 1 hides 3 points, at 89 % scale 2 hides 3), so both are
+//! scored and the result is bounded, and complete where they agree.
 //!
-//! Population: known to be under 16, or known to be pregnant, gives no score but the reason. If age or pregnancy
-//! is not known, [`Params`] decides; what was assumed stands in the result.
+//! Population: known to be under 16, or known to be pregnant, gives no score but the reason. If age or
+//! pregnancy is not known, [`Params`] decides; what was assumed stands in the result.
 //!
-//! Pressure and pulse: an arterial line is preferred to the cuff, whose last reading may be an hour old and hide
-//! a fall of pressure; the ECG's heart rate is preferred to the pulse rate.
+//! Pressure and pulse: an arterial line is preferred to the cuff, whose last reading may be an hour old and
+//! hide a fall of pressure; the ECG's heart rate is preferred to the pulse rate.
 
 use super::input::{Pick, Refused, Role, ScoreInput};
 use super::outcomes::{Outcomes, PointSet};
@@ -137,11 +137,12 @@ pub static PREGNANCY_INPUT: ScoreInput =
 /// A single part with so many points is a red score.
 const RED: u8 = 3;
 
-/// Rank of the level for a total and for whether a part is red; the ranks are the places in [`SPEC`]'s levels.
+/// Rank of the level for a total and for whether a part is red; a rank is a place among [`SPEC`]'s levels.
 ///
 /// ```
 /// use auscult_operators::score::news2::rank;
-/// assert_eq!([rank(0, false), rank(4, false), rank(3, true), rank(5, false), rank(7, false)], [0, 1, 2, 3, 4]);
+/// assert_eq!([rank(0, false), rank(4, false), rank(3, true), rank(5, false)], [0, 1, 2, 3]);
+/// assert_eq!(rank(7, false), 4);
 /// assert_eq!(rank(5, true), 3); // a red part does not lower what the total calls for
 /// ```
 pub fn rank(total: u8, red: bool) -> usize {
@@ -325,41 +326,29 @@ pub static SPEC: ScoreSpec = ScoreSpec {
     title: "NEWS2",
     table_version: "RCP 2017",
     summary: "National Early Warning Score 2: acute illness of adults from seven bedside observations.",
-    description: "Adds the points of seven observations (0 to 20). Levels follow the total; a single observation \
-        with 3 points lifts a total below 5 to low-medium. SpO2 is scored on scale 1 unless an explicit, valid flag \
-        says scale 2; a flag that said 2 and has lapsed leaves the scale open and both are scored. While an \
-        observation is missing, stale, of quality under 0.5 or outside its plausible range, the result gives exact \
-        bounds of total and level over all values it could have. Differs from the chart: it is evaluated \
-        continuously, on monitor values too, where the chart is filled in at the bedside; an arterial line is \
-        preferred to the cuff and the ECG's heart rate to the pulse. Confusion must be sent as such: it counts as \
-        new until it is known to be old. The score supports clinical judgement and does not replace it.",
-    fractions: "Rounded to the chart before banding, half away from zero: temperature to 0.1 Cel, all else to whole \
-        numbers (24.4 breaths/min is read as 24: 2 points, 24.5 as 25: 3 points).",
+    description: "Adds the points of seven observations (0 to 20). Levels follow the total; a single \
+        observation with 3 points lifts a total below 5 to low-medium. SpO2 is scored on scale 1 unless an \
+        explicit, valid flag says scale 2; a flag that said 2 and has lapsed leaves the scale open and both \
+        are scored. While an observation is missing, stale, of quality under 0.5 or outside its plausible \
+        range, the result gives exact bounds of total and level over all values it could have. Differs from \
+        the chart: it is evaluated continuously, on monitor values too, where the chart is filled in at the \
+        bedside; an arterial line is preferred to the cuff and the ECG's heart rate to the pulse. Confusion \
+        must be sent as such: it counts as new until it is known to be old. The score supports clinical \
+        judgement and does not replace it.",
+    fractions: "Rounded to the chart before banding, half away from zero: temperature to 0.1 Cel, all else \
+        to whole numbers (24.4 breaths/min is read as 24: 2 points, 24.5 as 25: 3 points).",
+    #[rustfmt::skip]
     inputs: &[
-        &RESPIRATION_INPUT,
-        &SPO2_INPUT,
-        &OXYGEN_INPUT,
-        &SYSTOLIC_INPUT,
-        &PULSE_INPUT,
-        &CONSCIOUSNESS_INPUT,
-        &TEMPERATURE_INPUT,
-        &SCALE_INPUT,
-        &AGE_INPUT,
-        &PREGNANCY_INPUT,
+        &RESPIRATION_INPUT, &SPO2_INPUT, &OXYGEN_INPUT, &SYSTOLIC_INPUT, &PULSE_INPUT, &CONSCIOUSNESS_INPUT,
+        &TEMPERATURE_INPUT, &SCALE_INPUT, &AGE_INPUT, &PREGNANCY_INPUT,
     ],
+    #[rustfmt::skip]
     tables: &[
-        &RESPIRATION,
-        &SPO2_SCALE_1,
-        &SPO2_SCALE_2_AIR,
-        &SPO2_SCALE_2_OXYGEN,
-        &OXYGEN,
-        &SYSTOLIC,
-        &PULSE,
-        &CONSCIOUSNESS,
-        &TEMPERATURE,
+        &RESPIRATION, &SPO2_SCALE_1, &SPO2_SCALE_2_AIR, &SPO2_SCALE_2_OXYGEN, &OXYGEN, &SYSTOLIC, &PULSE,
+        &CONSCIOUSNESS, &TEMPERATURE,
     ],
-    population: "Aged 16 or over and not pregnant. Scale 2 only where a clinician has prescribed a saturation of 88 \
-        to 92 % (hypercapnic respiratory failure).",
+    population: "Aged 16 or over and not pregnant. Scale 2 only where a clinician has prescribed a \
+        saturation of 88 to 92 % (hypercapnic respiratory failure).",
     range: (0, 20),
     red_at: RED,
     levels: &[
@@ -371,34 +360,35 @@ pub static SPEC: ScoreSpec = ScoreSpec {
         LevelSpec {
             name: "low",
             when: "total 1 to 4",
-            response: "Observe at least every 4 to 6 hours. A registered nurse assesses the patient and decides \
-                whether to observe more often or to escalate.",
+            response: "Observe at least every 4 to 6 hours. A registered nurse assesses the patient and \
+                decides whether to observe more often or to escalate.",
         },
         LevelSpec {
             name: "low_medium",
             when: "3 points in a single observation, total below 5",
-            response: "Observe at least hourly. The nurse informs the team in charge of the patient for an urgent \
-                review on the ward, which decides whether to escalate.",
+            response: "Observe at least hourly. The nurse informs the team in charge of the patient for an \
+                urgent review on the ward, which decides whether to escalate.",
         },
         LevelSpec {
             name: "medium",
             when: "total 5 or 6",
-            response: "Observe at least hourly. Inform the team in charge at once and ask for an urgent assessment \
-                by a clinician or team competent in acute illness; care where monitoring is at hand.",
+            response: "Observe at least hourly. Inform the team in charge at once and ask for an urgent \
+                assessment by a clinician or team competent in acute illness; care where monitoring is at \
+                hand.",
         },
         LevelSpec {
             name: "high",
             when: "total 7 or more",
-            response: "Monitor vital signs continuously. Inform the team in charge at once, at senior level, and \
-                call for an emergency assessment by a team with critical care and airway skills; consider moving \
-                the patient to level 2 or 3 care.",
+            response: "Monitor vital signs continuously. Inform the team in charge at once, at senior level, \
+                and call for an emergency assessment by a team with critical care and airway skills; \
+                consider moving the patient to level 2 or 3 care.",
         },
     ],
     rank,
     sources: &[
-        "Royal College of Physicians. National Early Warning Score (NEWS) 2: standardising the assessment of \
-         acute-illness severity in the NHS. London: RCP, December 2017. Chart 1 (scoring), chart 2 (thresholds and \
-         triggers), chart 4 (clinical response)",
+        "Royal College of Physicians. National Early Warning Score (NEWS) 2: standardising the assessment \
+         of acute-illness severity in the NHS. London: RCP, December 2017. Chart 1 (scoring), chart 2 \
+         (thresholds and triggers), chart 4 (clinical response)",
     ],
     evaluate,
     evaluate_with,

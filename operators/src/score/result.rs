@@ -1,6 +1,6 @@
 //! The answer of a score: total or bounds, level, what to do, and how each part came about.
-//! In: the parts and the totals that are possible. Out: a [`ScoreResult`] whose JSON has fixed keys in fixed order
-//! (absent things are `null`), times in microseconds since 1970, ages in seconds.
+//! In: the parts and the totals that are possible. Out: a [`ScoreResult`] whose JSON has fixed keys in fixed
+//! order (absent things are `null`), times in microseconds since 1970, ages in seconds.
 
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -147,8 +147,8 @@ impl ScoreResult {
         }
     }
 
-    /// The answer from the parts and from every total that is possible. It is complete exactly if nothing is in
-    /// `missing`; the caller lists there each input whose absence leaves points open.
+    /// The answer from the parts and from every total that is possible. It is complete exactly if nothing is
+    /// in `missing`; the caller lists there each input whose absence leaves points open.
     pub fn conclude(
         spec: &ScoreSpec,
         parts: Vec<Part>,
@@ -218,8 +218,8 @@ impl ScoreResult {
             return format!("{sure} Not known: {unknown}; the total lies between {low} and {high}.");
         }
         format!(
-            "Incomplete: complete the observations now. Not known: {unknown}; the total lies between {low} and \
-             {high}, the level may be as high as {}. What is certain already calls for: {}",
+            "Incomplete: complete the observations now. Not known: {unknown}; the total lies between {low} \
+             and {high}, the level may be as high as {}. What is certain already calls for: {}",
             most.name,
             response(least)
         )

@@ -10,9 +10,9 @@ use thiserror::Error;
 
 use super::outcomes::PointSet;
 
-/// Values are read to a hundred-thousandth of their unit before they are rounded to the chart. The number nearest
-/// to 36.05 in binary is a little less than 36.05; without this it would be read as 36.0. The grain is coarse
-/// enough for numbers that travelled as 32-bit floats or came from degrees Fahrenheit.
+/// Values are read to a hundred-thousandth of their unit before they are rounded to the chart. The number
+/// nearest to 36.05 in binary is a little less than 36.05; without this it would be read as 36.0. The grain
+/// is coarse enough for numbers that travelled as 32-bit floats or came from degrees Fahrenheit.
 const GRAINS_PER_UNIT: i64 = 100_000;
 
 /// Beyond this (in the unit of the chart) a value is not read at all. No vital sign comes near.
@@ -136,7 +136,8 @@ pub enum TableError {
         /// Unit.
         unit: &'static str,
     },
-    /// A band in the middle without an end, or an outermost band with one: values beyond it would have no points.
+    /// A band in the middle without an end, or an outermost band with one: values beyond it would have no
+    /// points.
     #[error("band table {parameter}: band {band} of {bands} {fault}")]
     End {
         /// Table.

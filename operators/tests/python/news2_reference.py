@@ -2,8 +2,8 @@
 
 In: CSV lines on standard input: respiration, spo2, oxygen (A air, O oxygen), scale (1, 2), systolic, pulse,
 consciousness (A, C, V, P, U), temperature; numbers in decimal.
-Out: one CSV line each: points of respiration, spo2, oxygen, systolic, pulse, consciousness, temperature; total;
-level. Decimals are rounded half away from zero, first to a hundred-thousandth, then to the chart.
+Out: one CSV line each: points of respiration, spo2, oxygen, systolic, pulse, consciousness, temperature;
+total; level. Decimals are rounded half away from zero, first to a hundred-thousandth, then to the chart.
 
 Written from the Royal College of Physicians' charts 1 and 2 of December 2017. Standard library only.
 """

@@ -1,4 +1,5 @@
-//! Tests of NEWS2: the printed boundary vectors, levels, missing inputs against brute force, eligibility, JSON.
+//! Tests of NEWS2: the printed boundary vectors, levels, missing inputs against brute force, eligibility,
+//! JSON.
 
 #![allow(clippy::unwrap_used, reason = "a test may stop")]
 
@@ -64,21 +65,21 @@ fn names(result: &ScoreResult) -> (&str, &str) {
 
 /// Boundary vectors as published. Columns: part, settings, values, points.
 const VECTORS: &str = "
-respiration   |                                | 8,9,11,12,20,21,24,25                  | 3,1,1,0,0,2,2,3
-spo2          | spo2_scale=1                   | 91,92,93,94,95,96                      | 3,2,2,1,1,0
-spo2          | spo2_scale=1 on_oxygen=1       | 91,92,93,94,95,96,100                  | 3,2,2,1,1,0,0
-spo2          | spo2_scale=2                   | 83,84,85,86,87,88,92,93,100            | 3,2,2,1,1,0,0,0,0
-spo2          | spo2_scale=2 on_oxygen=1       | 83,84,85,86,87,88,92,93,94,95,96,97    | 3,2,2,1,1,0,0,1,1,2,2,3
-oxygen        |                                | 0,1                                    | 0,2
-systolic      |                                | 90,91,100,101,110,111,219,220          | 3,2,2,1,1,0,0,3
-pulse         |                                | 40,41,50,51,90,91,110,111,130,131      | 3,1,1,0,0,1,1,2,2,3
-consciousness |                                | 0,1,2,3,4                              | 0,3,3,3,3
-temperature   |                                | 35.0,35.1,36.0,36.1,38.0,38.1,39.0,39.1 | 3,1,1,0,0,1,1,2
-respiration   |                                | 24.4,24.5,8.4,8.5,11.49,11.5,20.5      | 2,3,3,1,1,0,2
-spo2          |                                | 91.4,91.5,95.49,95.5                   | 3,2,1,0
-systolic      |                                | 90.4,90.5,219.49,219.5                 | 3,2,0,3
-pulse         |                                | 40.4,40.5,130.4,130.5                  | 3,1,2,3
-temperature   |                                | 35.04,35.05,36.049,36.05,38.05,39.05   | 3,1,1,0,1,2
+respiration   |                         | 8,9,11,12,20,21,24,25                  | 3,1,1,0,0,2,2,3
+spo2          | spo2_scale=1            | 91,92,93,94,95,96                      | 3,2,2,1,1,0
+spo2          | spo2_scale=1 on_oxygen=1| 91,92,93,94,95,96,100                  | 3,2,2,1,1,0,0
+spo2          | spo2_scale=2            | 83,84,85,86,87,88,92,93,100            | 3,2,2,1,1,0,0,0,0
+spo2          | spo2_scale=2 on_oxygen=1| 83,84,85,86,87,88,92,93,94,95,96,97    | 3,2,2,1,1,0,0,1,1,2,2,3
+oxygen        |                         | 0,1                                    | 0,2
+systolic      |                         | 90,91,100,101,110,111,219,220          | 3,2,2,1,1,0,0,3
+pulse         |                         | 40,41,50,51,90,91,110,111,130,131      | 3,1,1,0,0,1,1,2,2,3
+consciousness |                         | 0,1,2,3,4                              | 0,3,3,3,3
+temperature   |                         | 35.0,35.1,36.0,36.1,38.0,38.1,39.0,39.1 | 3,1,1,0,0,1,1,2
+respiration   |                         | 24.4,24.5,8.4,8.5,11.49,11.5,20.5      | 2,3,3,1,1,0,2
+spo2          |                         | 91.4,91.5,95.49,95.5                   | 3,2,1,0
+systolic      |                         | 90.4,90.5,219.49,219.5                 | 3,2,0,3
+pulse         |                         | 40.4,40.5,130.4,130.5                  | 3,1,2,3
+temperature   |                         | 35.04,35.05,36.049,36.05,38.05,39.05   | 3,1,1,0,1,2
 ";
 
 #[test]
@@ -108,7 +109,8 @@ fn published_boundary_vectors() {
 /// The tables' own edges, wherever the channel lets the value through, reach the result unchanged.
 #[test]
 fn every_edge_of_every_table_at_minus_one_zero_plus_one() {
-    let settings: [(&BandTable, &str, &[(&str, Option<f64>)]); 9] = [
+    type Changes = &'static [(&'static str, Option<f64>)];
+    let settings: [(&BandTable, &str, Changes); 9] = [
         (&RESPIRATION, "resp_rate", &[]),
         (&SPO2_SCALE_1, "spo2", &[]),
         (&SPO2_SCALE_2_AIR, "spo2", &[("spo2_scale", Some(2.0))]),
@@ -306,11 +308,20 @@ fn json_has_fixed_keys_in_fixed_order() {
     let levels =
         r#""level":null,"level_low":{"rank":0,"name":"none"},"level_high":{"rank":2,"name":"low_medium"},"#;
     assert!(json.contains(levels), "{json}");
-    let part = r#"{"name":"pulse","value":70.0,"unit":"/min","points":0,"low":0,"high":0,"observed_at_us":0,"age_s":1.0,"quality":1.0,"origin":"reported","channel":"heart_rate","missing":null}"#;
+    let part = concat!(
+        r#"{"name":"pulse","value":70.0,"unit":"/min","points":0,"low":0,"high":0,"observed_at_us":0,"#,
+        r#""age_s":1.0,"quality":1.0,"origin":"reported","channel":"heart_rate","missing":null}"#,
+    );
     assert!(json.contains(part), "{json}");
-    let gone = r#"{"name":"temperature","value":null,"unit":"Cel","points":null,"low":0,"high":3,"observed_at_us":null,"age_s":null,"quality":null,"origin":null,"channel":null,"missing":"no_data"}"#;
+    let gone = concat!(
+        r#"{"name":"temperature","value":null,"unit":"Cel","points":null,"low":0,"high":3,"observed_at_us":null,"#,
+        r#""age_s":null,"quality":null,"origin":null,"channel":null,"missing":"no_data"}"#,
+    );
     assert!(json.contains(gone), "{json}");
-    let tail = r#""missing":["temperature"],"assumptions":["age not given: adult assumed","pregnancy not given: not pregnant assumed"],"reason":null}"#;
+    let tail = concat!(
+        r#""missing":["temperature"],"assumptions":["age not given: adult assumed","#,
+        r#""pregnancy not given: not pregnant assumed"],"reason":null}"#,
+    );
     assert!(json.ends_with(tail), "{json}");
     let schema = serde_json::to_value(schemars::schema_for!(ScoreResult)).unwrap();
     assert!(schema["properties"]["level_low"].is_object());
