@@ -283,15 +283,17 @@ fn eligible(
     params: &Params,
     assumptions: &mut Vec<String>,
 ) -> Result<(), String> {
-    const ADULTS: &str = "NEWS2 is for those aged 16 or over";
+    let adults = || format!("NEWS2 is for those aged {LEAST_AGE} or over");
     const NOT_PREGNANT: &str = "NEWS2 is not for use in pregnancy";
     match AGE_INPUT.pick(values, now) {
-        Ok(pick) if pick.seen.value < LEAST_AGE => return Err(format!("age under 16: {ADULTS}")),
+        Ok(pick) if pick.seen.value < LEAST_AGE => {
+            return Err(format!("age under {LEAST_AGE}: {}", adults()));
+        }
         Ok(_) => {}
         Err(refused) => {
             let why = wording(refused.reason);
             if !params.assume_adult {
-                return Err(format!("age {why}: {ADULTS}"));
+                return Err(format!("age {why}: {}", adults()));
             }
             assumptions.push(format!("age {why}: adult assumed"));
         }
@@ -329,7 +331,7 @@ pub static SPEC: ScoreSpec = ScoreSpec {
     description: "Adds the points of seven observations (0 to 20). Levels follow the total; a single \
         observation with 3 points lifts a total below 5 to low-medium. SpO2 is scored on scale 1 unless an \
         explicit, valid flag says scale 2; a flag that said 2 and has lapsed leaves the scale open and both \
-        are scored. While an observation is missing, stale, of quality under 0.5 or outside its plausible \
+        are scored. While an observation is missing, stale, of too poor quality or outside its plausible \
         range, the result gives exact bounds of total and level over all values it could have. Differs from \
         the chart: it is evaluated continuously, on monitor values too, where the chart is filled in at the \
         bedside; an arterial line is preferred to the cuff and the ECG's heart rate to the pulse. Confusion \
