@@ -226,6 +226,11 @@ fn the_saturation_scale() {
     check(97.0, Some((2.0, 100, 0.1)), (2, 5), &["spo2_scale"], poor);
     let odd = "SpO2 scale implausible, it was not 1 before: scored on both scales";
     check(97.0, Some((3.0, 100, 1.0)), (2, 5), &["spo2_scale"], odd);
+    // Without SpO2 the open scale changes no bound, but it would as soon as SpO2 comes: both are named.
+    let mut values = values_of(&healthy_but(&[("spo2", None), ("spo2_scale", None)]));
+    put(&mut values, "spo2_scale", 2.0, 10, 1.0);
+    assert_eq!(evaluate(&values, t(9)).missing, ["spo2"]);
+    assert_eq!(evaluate(&values, t(10)).missing, ["spo2", "spo2_scale"]);
 }
 
 #[test]
