@@ -28,7 +28,12 @@ impl PointSet {
     }
     /// The points, rising.
     pub fn iter(self) -> impl Iterator<Item = u8> {
-        (0..=GREATEST_TOTAL).filter(move |&p| self.0 >> p & 1 == 1)
+        let mut rest = self.0;
+        std::iter::from_fn(move || {
+            let next = rest.trailing_zeros();
+            rest &= rest.wrapping_sub(1);
+            u8::try_from(next).ok().filter(|&p| p <= GREATEST_TOTAL)
+        })
     }
     /// The fewest points.
     pub fn low(self) -> Option<u8> {
@@ -36,7 +41,7 @@ impl PointSet {
     }
     /// The most points.
     pub fn high(self) -> Option<u8> {
-        self.iter().last()
+        self.0.checked_ilog2().and_then(|p| u8::try_from(p).ok())
     }
     /// The points if only one value is possible.
     pub fn sure(self) -> Option<u8> {
@@ -81,7 +86,8 @@ impl Outcomes {
     }
     /// Each possible total and whether a part is red, rising, plain before red.
     pub fn iter(self) -> impl Iterator<Item = (u8, bool)> {
-        (0..=GREATEST_TOTAL)
+        PointSet(self.plain | self.red)
+            .iter()
             .flat_map(|t| [(t, false), (t, true)])
             .filter(move |&(t, red)| (if red { self.red } else { self.plain }) >> t & 1 == 1)
     }
@@ -103,6 +109,9 @@ mod tests {
         assert_eq!(PointSet::only(2).sure(), Some(2));
         assert_eq!((PointSet::EMPTY.low(), PointSet::EMPTY.sure()), (None, None));
         assert_eq!(PointSet::only(200), PointSet::only(GREATEST_TOTAL));
+        let ends = PointSet::only(0).with(GREATEST_TOTAL);
+        assert_eq!(ends.iter().collect::<Vec<_>>(), [0, GREATEST_TOTAL]);
+        assert_eq!((ends.high(), PointSet::EMPTY.high()), (Some(GREATEST_TOTAL), None));
     }
 
     #[test]
