@@ -12,3 +12,5 @@ pub mod signal;
 pub mod operator;
 pub mod params;
 pub mod registry;
+
+pub mod filter;
