@@ -14,3 +14,4 @@ pub mod params;
 pub mod registry;
 
 pub mod filter;
+pub mod spectrum;

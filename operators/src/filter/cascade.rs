@@ -17,7 +17,13 @@ use crate::signal::Hertz;
 pub const MAX_SECTIONS: usize = 8;
 
 /// Sections whose poles are nearer to z = 1 than this run in double precision.
-pub const DOUBLE_BELOW: f64 = 0.15;
+///
+/// Measured on two-lead ECG at 360 Hz and resampled to 62.5 to 1000 Hz, worst sample against `sosfilt` in double
+/// precision, relative to the peak of its output: the ECG chain in single precision throughout errs by 4e-5 to
+/// 3e-4, and by 2e-3 on a 20 mV offset; respiration by up to 0.5. With only the sections below this distance in
+/// double precision every chain stays under 3e-6, for a tenth to a fifth of the speed; all in double precision it
+/// would be 8e-8 for a third of the speed.
+pub const DOUBLE_BELOW: f64 = 0.25;
 
 /// Below this a stored state is taken for zero, so that silence does not decay into slow subnormal numbers.
 const SILENCE: f64 = 1e-30;

@@ -132,7 +132,8 @@ struct Memory<const L: usize> {
 
 #[inline(always)]
 fn lockstep<const L: usize, T: Turn>(cascade: &Cascade, jobs: &mut [Job<'_>]) {
-    let mut memory = Memory { doubles: [[[0.0; L]; 2]; MAX_SECTIONS], singles: [[[0.0; L]; 2]; MAX_SECTIONS] };
+    let mut memory =
+        Memory { doubles: [[[0.0; L]; 2]; MAX_SECTIONS], singles: [[[0.0; L]; 2]; MAX_SECTIONS] };
     for (lane, job) in jobs.iter_mut().enumerate() {
         if job.len() > 0 {
             job.state.prime(cascade, job.input[0]);
