@@ -14,3 +14,5 @@ pub mod params;
 pub mod registry;
 
 pub mod score;
+pub mod filter;
+pub mod spectrum;

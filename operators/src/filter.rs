@@ -1,0 +1,17 @@
+//! Recursive filters: designed as second-order sections, run many channels side by side in SIMD lanes.
+//! In: cut-off frequencies in hertz, samples in the channel's canonical unit. Out: samples in the same unit.
+//!
+//! Reading order: [`design`] (what a filter is), [`cascade`] (what runs, and its state), [`lanes`] (how many
+//! channels run at once), [`dispatch`] (which instructions), [`conditioning`] (which filter a channel gets).
+
+pub mod cascade;
+pub mod conditioning;
+pub mod design;
+pub mod dispatch;
+pub mod lanes;
+
+pub use cascade::{Cascade, CascadeState, Precision};
+pub use conditioning::{Conditioning, cascade_for};
+pub use design::{Band, DesignError, Section, butterworth, notch};
+pub use dispatch::Width;
+pub use lanes::{Job, filter_many};

@@ -1,0 +1,193 @@
+//! Which filter makes a channel's `clean` samples out of its raw ones.
+//! In: the kind of channel, its rate and the cut-off frequencies, all in hertz. Out: a cascade, or none where
+//! clean is raw.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::cascade::Cascade;
+use super::design::{Band, Section, butterworth, notch};
+use crate::params::{Bound, ParamError};
+use crate::signal::{Hertz, Kind};
+
+/// Upper edges are kept below this fraction of the rate, and a mains frequency above it is left alone.
+pub const USABLE: f64 = 0.45;
+
+/// Quality factor of the mains notch.
+pub const NOTCH_QUALITY: f64 = 30.0;
+
+/// Cut-off frequencies of the conditioning chains.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Conditioning {
+    /// Frequency of the mains, 50 or 60 Hz.
+    pub mains_hz: f64,
+    /// High-pass edge of ECG, Hz (second order).
+    pub ecg_low_hz: f64,
+    /// Low-pass edge of ECG, Hz (fourth order).
+    pub ecg_high_hz: f64,
+    /// Lower edge of PPG, Hz (second-order band-pass).
+    pub ppg_low_hz: f64,
+    /// Upper edge of PPG, Hz.
+    pub ppg_high_hz: f64,
+    /// Low-pass edge of arterial pressure, Hz (fourth order).
+    pub pressure_high_hz: f64,
+    /// Lower edge of respiration, Hz (second-order band-pass).
+    pub respiration_low_hz: f64,
+    /// Upper edge of respiration, Hz.
+    pub respiration_high_hz: f64,
+    /// Lower edge of EEG, Hz (second-order band-pass).
+    pub eeg_low_hz: f64,
+    /// Upper edge of EEG, Hz.
+    pub eeg_high_hz: f64,
+}
+
+impl Default for Conditioning {
+    fn default() -> Self {
+        Self {
+            mains_hz: 50.0,
+            ecg_low_hz: 0.5,
+            ecg_high_hz: 40.0,
+            ppg_low_hz: 0.5,
+            ppg_high_hz: 8.0,
+            pressure_high_hz: 20.0,
+            respiration_low_hz: 0.05,
+            respiration_high_hz: 1.5,
+            eeg_low_hz: 0.5,
+            eeg_high_hz: 45.0,
+        }
+    }
+}
+
+const fn hz(name: &'static str, min: f64, max: f64) -> Bound {
+    Bound { name, min, max, unit: "Hz" }
+}
+
+/// Bounds of [`Conditioning`], in the order of its fields.
+pub static BOUNDS: &[Bound] = &[
+    hz("mains_hz", 50.0, 60.0),
+    hz("ecg_low_hz", 0.05, 5.0),
+    hz("ecg_high_hz", 15.0, 150.0),
+    hz("ppg_low_hz", 0.05, 1.0),
+    hz("ppg_high_hz", 3.0, 20.0),
+    hz("pressure_high_hz", 8.0, 40.0),
+    hz("respiration_low_hz", 0.01, 0.2),
+    hz("respiration_high_hz", 0.5, 5.0),
+    hz("eeg_low_hz", 0.1, 2.0),
+    hz("eeg_high_hz", 20.0, 100.0),
+];
+
+impl Conditioning {
+    /// Lets parameters inside their bounds through.
+    ///
+    /// # Errors
+    /// [`ParamError`] for the first that is not; mains must be 50 or 60.
+    ///
+    /// ```
+    /// use auscult_operators::filter::Conditioning;
+    /// assert!(Conditioning::default().check().is_ok());
+    /// let e = Conditioning { mains_hz: 55.0, ..Default::default() }.check().unwrap_err();
+    /// assert_eq!(e.to_string(), "mains_hz is 55, neither 50 nor 60 Hz");
+    /// ```
+    pub fn check(&self) -> Result<(), ParamError> {
+        let found = [
+            self.mains_hz,
+            self.ecg_low_hz,
+            self.ecg_high_hz,
+            self.ppg_low_hz,
+            self.ppg_high_hz,
+            self.pressure_high_hz,
+            self.respiration_low_hz,
+            self.respiration_high_hz,
+            self.eeg_low_hz,
+            self.eeg_high_hz,
+        ];
+        for (bound, value) in BOUNDS.iter().zip(found) {
+            bound.check(value)?;
+        }
+        if self.mains_hz != 50.0 && self.mains_hz != 60.0 {
+            return Err(ParamError::Shape(format!("mains_hz is {}, neither 50 nor 60 Hz", self.mains_hz)));
+        }
+        Ok(())
+    }
+}
+
+/// The cascade of a kind of channel at a rate; `None` where clean is raw: other kinds, and rates too low for the
+/// chain's lower edge.
+///
+/// ```
+/// use auscult_operators::filter::{Conditioning, cascade_for};
+/// use auscult_operators::signal::{Hertz, Kind};
+/// let ecg = cascade_for(Kind::Ecg, Hertz(250.0), &Conditioning::default()).unwrap();
+/// assert_eq!(ecg.sections().len(), 4);
+/// assert!(cascade_for(Kind::Motion, Hertz(50.0), &Conditioning::default()).is_none());
+/// ```
+pub fn cascade_for(kind: Kind, rate: Hertz, params: &Conditioning) -> Option<Cascade> {
+    let p = params;
+    let sections = match kind {
+        Kind::Ecg => ecg(rate, p)?,
+        Kind::Ppg => band(p.ppg_low_hz, p.ppg_high_hz, rate)?,
+        Kind::Pressure => butterworth(4, Band::LowPass(clamp(p.pressure_high_hz, rate)), rate).ok()?,
+        Kind::Respiration => band(p.respiration_low_hz, p.respiration_high_hz, rate)?,
+        Kind::Eeg => band(p.eeg_low_hz, p.eeg_high_hz, rate)?,
+        _ => return None,
+    };
+    Cascade::new(sections, rate).ok()
+}
+
+fn clamp(edge_hz: f64, rate: Hertz) -> Hertz {
+    Hertz(edge_hz.min(USABLE * rate.get()))
+}
+
+fn band(low_hz: f64, high_hz: f64, rate: Hertz) -> Option<Vec<Section>> {
+    butterworth(2, Band::BandPass(Hertz(low_hz), clamp(high_hz, rate)), rate).ok()
+}
+
+/// Baseline away, mains away, muscle away.
+fn ecg(rate: Hertz, p: &Conditioning) -> Option<Vec<Section>> {
+    let high = clamp(p.ecg_high_hz, rate);
+    if high.get() <= p.ecg_low_hz {
+        return None;
+    }
+    let mut sections = butterworth(2, Band::HighPass(Hertz(p.ecg_low_hz)), rate).ok()?;
+    if p.mains_hz <= USABLE * rate.get() {
+        sections.push(notch(Hertz(p.mains_hz), NOTCH_QUALITY, rate).ok()?);
+    }
+    sections.extend(butterworth(4, Band::LowPass(high), rate).ok()?);
+    Some(sections)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::filter::design::magnitude;
+
+    #[test]
+    fn ecg_chain_does_what_it_says() {
+        let p = Conditioning::default();
+        for rate in [125.0, 250.0, 257.0, 300.0, 360.0, 500.0, 1000.0].map(Hertz) {
+            let c = cascade_for(Kind::Ecg, rate, &p).unwrap();
+            let gain = |f: f64| magnitude(c.sections(), Hertz(f), rate);
+            assert!(gain(0.0) < 1e-9 && (gain(8.0) - 1.0).abs() < 0.01, "{rate:?}");
+            assert!((gain(0.5) - 0.5f64.sqrt()).abs() < 0.01, "{rate:?}");
+            assert!(gain(50.0) < 1e-9, "{rate:?}: {}", gain(50.0));
+        }
+        // 50 Hz cannot be told from an alias at 100 Hz: no notch, and the low-pass is kept below half the rate.
+        assert_eq!(cascade_for(Kind::Ecg, Hertz(100.0), &p).unwrap().sections().len(), 3);
+        assert_eq!(cascade_for(Kind::Ecg, Hertz(62.5), &p).unwrap().sections().len(), 3);
+        assert!(cascade_for(Kind::Ecg, Hertz(1.0), &p).is_none());
+    }
+
+    #[test]
+    fn every_kind_at_every_usual_rate() {
+        let p = Conditioning::default();
+        for kind in [Kind::Ecg, Kind::Ppg, Kind::Pressure, Kind::Respiration, Kind::Eeg] {
+            for rate in [25.0, 62.5, 64.0, 125.0, 250.0, 256.0, 360.0, 500.0, 1000.0].map(Hertz) {
+                assert!(cascade_for(kind, rate, &p).is_some(), "{kind:?} {rate:?}");
+            }
+        }
+        for kind in [Kind::VenousPressure, Kind::Capnogram, Kind::Motion, Kind::Numeric] {
+            assert!(cascade_for(kind, Hertz(125.0), &p).is_none());
+        }
+    }
+}

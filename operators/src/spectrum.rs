@@ -1,0 +1,14 @@
+//! Spectra: how the power of a signal is spread over frequency.
+//! In: conditioned samples in the channel's unit. Out: densities in unit squared per hertz, powers in unit squared.
+
+pub mod band_power;
+pub mod fft;
+pub mod welch;
+
+pub use fft::RealFft;
+pub use welch::{Welch, power_between};
+
+use crate::operator::Spec;
+
+/// The operators of this family.
+pub static SPECS: &[&Spec] = &[&band_power::SPEC];

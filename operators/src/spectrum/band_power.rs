@@ -1,0 +1,383 @@
+//! Power in the bands that tell signal from noise and states of the brain apart.
+//! In: conditioned ECG (mV), PPG (any unit) and EEG (uV) of a window, one channel of each. Out: powers in mV² and
+//! uV², and the share of the pulse in the power of the PPG, once per hop.
+
+use std::collections::VecDeque;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::welch::{Welch, power_between};
+use crate::operator::{Operator, Output, Spec, StateError, defaults, load_state, params, save_state};
+use crate::params::{Bound, ParamError};
+use crate::signal::{ChannelId, Epoch, EventTime, Hertz, Kind, Missing, Reading, Readings, Run, Span};
+
+/// Parameters of `band_power`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Params {
+    /// Length of the window, s.
+    pub span_s: u32,
+    /// Time between windows, s. Windows end at whole multiples of it in event time.
+    pub hop_s: u32,
+    /// Length of the segments that the spectrum is averaged over, s: its resolution is one over this.
+    pub segment_s: f64,
+}
+
+impl Default for Params {
+    fn default() -> Self {
+        Self { span_s: 10, hop_s: 10, segment_s: 4.0 }
+    }
+}
+
+const SPAN_S: Bound = Bound { name: "span_s", min: 4.0, max: 60.0, unit: "s" };
+const HOP_S: Bound = Bound { name: "hop_s", min: 1.0, max: 60.0, unit: "s" };
+const SEGMENT_S: Bound = Bound { name: "segment_s", min: 1.0, max: 10.0, unit: "s" };
+
+/// Where the QRS complex has its power, Hz.
+const QRS_HZ: (f64, f64) = (5.0, 15.0);
+/// All that an ECG is taken to hold, Hz.
+const ECG_HZ: (f64, f64) = (0.5, 40.0);
+/// Where the fundamental of a pulse is looked for, Hz: 30 to 240 per minute.
+const PULSE_HZ: (f64, f64) = (0.5, 4.0);
+/// All that a PPG is taken to hold, Hz.
+const PPG_HZ: (f64, f64) = (0.5, 8.0);
+/// Half the width of the band around the pulse, Hz.
+const PULSE_HALF_WIDTH_HZ: f64 = 0.3;
+/// Bands of the EEG, Hz.
+const EEG_HZ: [(&str, f64, f64); 4] =
+    [("eeg_delta", 0.5, 4.0), ("eeg_theta", 4.0, 8.0), ("eeg_alpha", 8.0, 13.0), ("eeg_beta", 13.0, 30.0)];
+
+/// Power between two frequencies.
+///
+/// # Errors
+/// [`Missing::TooFew`] if the rate is too low to show the band.
+///
+/// ```
+/// use auscult_operators::signal::Missing;
+/// use auscult_operators::spectrum::band_power::power_of_band;
+/// assert_eq!(power_of_band(&[0.0, 1.0, 1.0, 1.0], 1.0, (1.0, 3.0)), Ok(2.0));
+/// assert_eq!(power_of_band(&[0.0, 1.0, 1.0, 1.0], 1.0, (1.0, 30.0)), Err(Missing::TooFew));
+/// ```
+pub fn power_of_band(density: &[f64], step_hz: f64, band_hz: (f64, f64)) -> Result<f64, Missing> {
+    let end_hz = density.len().saturating_sub(1) as f64 * step_hz;
+    if band_hz.1 > end_hz {
+        return Err(Missing::TooFew);
+    }
+    Ok(power_between(density, step_hz, band_hz.0, band_hz.1))
+}
+
+/// Share of the power of a PPG that lies within 0.3 Hz of its strongest frequency between 0.5 and 4 Hz.
+///
+/// # Errors
+/// [`Missing::TooFew`] if the rate is too low, [`Missing::LowQuality`] if there is no power at all.
+///
+/// ```
+/// use auscult_operators::spectrum::band_power::pulse_fraction;
+/// let mut density = vec![0.1; 41];
+/// density[6] = 3.2; // 1.5 Hz, in steps of 0.25 Hz
+/// // Three bins of 3.4 in all, out of thirty with 6.1.
+/// assert!((pulse_fraction(&density, 0.25).unwrap() - 3.4 / 6.1).abs() < 1e-12);
+/// ```
+pub fn pulse_fraction(density: &[f64], step_hz: f64) -> Result<f64, Missing> {
+    let total = power_of_band(density, step_hz, PPG_HZ)?;
+    if total <= 0.0 {
+        return Err(Missing::LowQuality);
+    }
+    let hz = |k: usize| k as f64 * step_hz;
+    let mut peak = None;
+    for (k, d) in density.iter().enumerate() {
+        if hz(k) >= PULSE_HZ.0 && hz(k) < PULSE_HZ.1 && peak.is_none_or(|(_, best)| *d > best) {
+            peak = Some((k, *d));
+        }
+    }
+    let (k, _) = peak.ok_or(Missing::TooFew)?;
+    let low = (hz(k) - PULSE_HALF_WIDTH_HZ).max(PPG_HZ.0);
+    Ok(power_between(density, step_hz, low, hz(k) + PULSE_HALF_WIDTH_HZ) / total)
+}
+
+/// Kinds that are looked at, in the order of their slots.
+const KINDS: [Kind; 3] = [Kind::Ecg, Kind::Ppg, Kind::Eeg];
+
+/// The last window of one channel.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Slot {
+    channel: ChannelId,
+    rate: Hertz,
+    samples: VecDeque<f32>,
+    /// Of each run in the window: samples, and how many of them were bridged.
+    runs: VecDeque<(u32, u32)>,
+    end: EventTime,
+}
+
+impl Slot {
+    fn new(channel: ChannelId, rate: Hertz) -> Self {
+        Self { channel, rate, samples: VecDeque::new(), runs: VecDeque::new(), end: EventTime::default() }
+    }
+
+    /// Takes in a run and keeps the last `span_s` seconds.
+    fn push(&mut self, run: &Run<'_>, span_s: u32) {
+        if run.reset || run.rate != self.rate {
+            self.rate = run.rate;
+            self.samples.clear();
+            self.runs.clear();
+        }
+        let need = self.need(span_s);
+        self.samples.extend(run.clean);
+        self.runs.push_back((run.clean.len() as u32, run.bridged as u32));
+        self.end = run.time_of(run.clean.len());
+        let surplus = self.samples.len().saturating_sub(need);
+        self.samples.drain(..surplus);
+        let mut held: usize = self.runs.iter().map(|r| r.0 as usize).sum();
+        while let Some(first) = self.runs.front().filter(|r| held - r.0 as usize >= need) {
+            held -= first.0 as usize;
+            self.runs.pop_front();
+        }
+    }
+
+    fn need(&self, span_s: u32) -> usize {
+        (f64::from(span_s) * self.rate.get()).round() as usize
+    }
+
+    /// Share of the samples that were measured rather than bridged.
+    fn quality(&self) -> f32 {
+        let (all, bridged) = self.runs.iter().fold((0u32, 0u32), |(a, b), r| (a + r.0, b + r.1));
+        1.0 - bridged as f32 / all.max(1) as f32
+    }
+}
+
+/// The operator: a window per kind, and the tables of its spectrum, which are not state.
+struct BandPower {
+    params: Params,
+    slots: [Option<Slot>; KINDS.len()],
+    welch: [Option<Welch>; KINDS.len()],
+    density: Vec<f64>,
+}
+
+impl BandPower {
+    /// Follows the channel that is held while it delivers, else the first one of the kind that does.
+    fn follow(&mut self, epoch: &Epoch<'_>, i: usize) {
+        let held = self.slots[i].as_ref().map(|s| s.channel);
+        let held = held.filter(|c| epoch.runs_of(*c).next().is_some());
+        let first = || epoch.runs.iter().map(|r| r.channel).find(|c| c.row().kind == KINDS[i]);
+        let Some(channel) = held.or_else(first) else { return };
+        for run in epoch.runs_of(channel) {
+            let slot = match &mut self.slots[i] {
+                Some(s) if s.channel == channel => s,
+                other => other.insert(Slot::new(channel, run.rate)),
+            };
+            slot.push(run, self.params.span_s);
+        }
+    }
+
+    /// The density of a slot's window, into `self.density`, and the distance between its frequencies in hertz.
+    fn spectrum(&mut self, i: usize, now: EventTime) -> Result<f64, Missing> {
+        let slot = self.slots[i].as_mut().ok_or(Missing::NoData)?;
+        if slot.end + slot.channel.row().hold < now {
+            return Err(Missing::Stale);
+        }
+        if slot.samples.len() < slot.need(self.params.span_s) {
+            return Err(Missing::Learning);
+        }
+        let wanted = 2 * (self.params.segment_s * slot.rate.get() / 2.0).round() as usize;
+        let len = wanted.min(slot.samples.len() / 2 * 2);
+        let welch = match &mut self.welch[i] {
+            Some(w) if w.rate() == slot.rate && w.segment_len() == len => w,
+            other => other.insert(Welch::new(len, slot.rate).map_err(|_| Missing::TooFew)?),
+        };
+        self.density.resize(welch.bins(), 0.0);
+        welch.density(slot.samples.make_contiguous(), &mut self.density)?;
+        Ok(welch.step_hz())
+    }
+
+    /// Says what the window of one kind holds, or why nothing can be said.
+    fn report(&mut self, i: usize, now: EventTime, out: &mut Readings) {
+        let step = self.spectrum(i, now);
+        let density = self.density.as_slice();
+        let band = |hz: (f64, f64)| step.and_then(|s| power_of_band(density, s, hz));
+        let slot = self.slots[i].as_ref();
+        let (channel, quality) = (slot.map(|s| s.channel), slot.map_or(0.0, Slot::quality));
+        let window = Span::seconds_const(i64::from(self.params.span_s));
+        let mut push = |name, value: Result<f64, Missing>| {
+            let quality = if value.is_ok() { quality } else { 0.0 };
+            out.push(Reading { name, channel, time: now, window, value, quality });
+        };
+        match KINDS[i] {
+            Kind::Ecg => {
+                push("ecg_power_5_15", band(QRS_HZ));
+                // A slow rate shows less of it, but still all that there is.
+                push("ecg_power_total", step.map(|s| power_between(density, s, ECG_HZ.0, ECG_HZ.1)));
+            }
+            Kind::Ppg => push("ppg_power_fraction", step.and_then(|s| pulse_fraction(density, s))),
+            _ => EEG_HZ.iter().for_each(|&(name, low, high)| push(name, band((low, high)))),
+        }
+    }
+}
+
+impl Operator for BandPower {
+    fn apply(&mut self, epoch: &Epoch<'_>, out: &mut Readings) {
+        let now = epoch.end();
+        let hop = i64::from(self.params.hop_s) * Span::EPOCH.micros();
+        for i in 0..KINDS.len() {
+            self.follow(epoch, i);
+            if now.micros().rem_euclid(hop) == 0 {
+                self.report(i, now, out);
+            }
+        }
+    }
+
+    fn save(&self, out: &mut Vec<u8>) {
+        save_state(&self.slots, out);
+    }
+
+    fn load(&mut self, bytes: &[u8]) -> Result<(), StateError> {
+        self.slots = load_state(SPEC.name, bytes)?;
+        Ok(())
+    }
+}
+
+fn build(value: &serde_json::Value) -> Result<Box<dyn Operator>, ParamError> {
+    let params: Params = params(value)?;
+    SPAN_S.check(f64::from(params.span_s))?;
+    HOP_S.check(f64::from(params.hop_s))?;
+    SEGMENT_S.check(params.segment_s)?;
+    Ok(Box::new(BandPower {
+        params,
+        slots: [const { None }; 3],
+        welch: [const { None }; 3],
+        density: Vec::new(),
+    }))
+}
+
+const fn output(name: &'static str, unit: &'static str, summary: &'static str) -> Output {
+    Output { name, unit, summary, feeds: "" }
+}
+
+/// The card.
+pub static SPEC: Spec = Spec {
+    name: "band_power",
+    summary: "power of ECG, PPG and EEG in bands of frequency",
+    description: "Welch's spectrum (Hann window, half overlap) of the conditioned signal over the window, summed \
+        over bands. Of each kind one channel is followed: the one held while it delivers, else the first that \
+        does. Nothing is said until a whole window without a gap has been seen. The bands see what the \
+        conditioning filters let through. ppg_power_fraction follows the relative power of Elgendi with the band \
+        set around the strongest frequency from 0.5 to 4 Hz instead of 1 to 2.25 Hz, so that fast pulses count, and \
+        with the total from 0.5 Hz, where the conditioning filter begins, instead of 0.",
+    reads: &KINDS,
+    writes: &[
+        output("ecg_power_5_15", "mV2", "power of the ECG from 5 to 15 Hz, where the QRS complex is"),
+        output("ecg_power_total", "mV2", "power of the ECG from 0.5 to 40 Hz"),
+        output("ppg_power_fraction", "1", "share of the pulse in the power of the PPG from 0.5 to 8 Hz"),
+        output("eeg_delta", "uV2", "power of the EEG from 0.5 to 4 Hz"),
+        output("eeg_theta", "uV2", "power of the EEG from 4 to 8 Hz"),
+        output("eeg_alpha", "uV2", "power of the EEG from 8 to 13 Hz"),
+        output("eeg_beta", "uV2", "power of the EEG from 13 to 30 Hz"),
+    ],
+    latency: Span::seconds_const(60),
+    sources: &[
+        "Welch 1967, doi:10.1109/TAU.1967.1161901",
+        "Li, Mark, Clifford 2008 (ECG power 5 to 15 Hz), doi:10.1088/0967-3334/29/1/002",
+        "Elgendi 2016 (PPG relative power), doi:10.3390/bioengineering3040021",
+    ],
+    bounds: &[SPAN_S, HOP_S, SEGMENT_S],
+    schema: || schemars::schema_for!(Params),
+    defaults: defaults::<Params>,
+    build,
+};
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::signal::Values;
+
+    const RATE: f64 = 62.5;
+
+    fn sine(hz: f64, size: f64, from: usize, len: usize) -> Vec<f32> {
+        let at = |i: usize| size * libm::sin(2.0 * std::f64::consts::PI * hz * i as f64 / RATE);
+        (from..from + len).map(|i| at(i) as f32).collect()
+    }
+
+    /// Feeds seconds of a sine wave, 62 or 63 samples each; `silent` seconds have no run and the next one resets.
+    fn feed(
+        op: &mut dyn Operator,
+        name: &str,
+        hz: f64,
+        seconds: std::ops::Range<usize>,
+        silent: &[usize],
+    ) -> Readings {
+        let channel = ChannelId::named(name).unwrap();
+        let (values, mut all) = (Values::default(), Readings::default());
+        for s in seconds {
+            let (from, to) = ((s * 125).div_ceil(2), ((s + 1) * 125).div_ceil(2));
+            let x = sine(hz, 2.0, from, to - from);
+            let start = EventTime::from_micros((from as f64 * 1e6 / RATE) as i64);
+            let reset = s == 0 || silent.contains(&(s - 1));
+            let rate = Hertz(RATE);
+            let run = Run { channel, rate, start, reset, raw: &x, clean: &x, bridged: s % 2 };
+            let runs = if silent.contains(&s) { vec![] } else { vec![run] };
+            let start = EventTime::from_seconds(s as i64);
+            op.apply(&Epoch { start, runs: &runs, values: &values }, &mut all);
+        }
+        all
+    }
+
+    fn values_of(r: &Readings, name: &str) -> Vec<Result<f64, Missing>> {
+        r.items.iter().filter(|i| i.name == name).map(|i| i.value).collect()
+    }
+
+    #[test]
+    fn a_sine_has_its_power_in_its_band() {
+        let mut op = build(&serde_json::json!({})).unwrap();
+        let r = feed(&mut *op, "ecg_ii", 10.0, 0..20, &[]);
+        for name in ["ecg_power_5_15", "ecg_power_total"] {
+            let v = values_of(&r, name);
+            assert_eq!(v.len(), 2);
+            // Amplitude 2: power 2; a window of ten seconds is full at its own end.
+            assert!(v.iter().all(|v| (v.unwrap() - 2.0).abs() < 0.02), "{name} {v:?}");
+        }
+        assert_eq!(values_of(&r, "eeg_beta"), [Err(Missing::NoData); 2]);
+        let quality = r.find("ecg_power_total").unwrap().quality;
+        assert!((quality - (1.0 - 5.0 / 625.0)).abs() < 1e-4, "five seconds had a bridged sample: {quality}");
+        let mut op = build(&serde_json::json!({})).unwrap();
+        let r = feed(&mut *op, "eeg_2", 10.0, 0..10, &[]);
+        assert!((r.find("eeg_alpha").unwrap().value.unwrap() - 2.0).abs() < 0.02);
+        assert!(r.find("eeg_delta").unwrap().value.unwrap() < 1e-3);
+        let mut op = build(&serde_json::json!({})).unwrap();
+        let r = feed(&mut *op, "ppg", 1.5, 0..10, &[]);
+        assert!(r.find("ppg_power_fraction").unwrap().value.unwrap() > 0.9);
+    }
+
+    #[test]
+    fn a_gap_is_told_and_not_bridged() {
+        let mut op = build(&serde_json::json!({})).unwrap();
+        let r = feed(&mut *op, "ecg_ii", 10.0, 0..40, &[9, 12]);
+        let v = values_of(&r, "ecg_power_total");
+        assert_eq!(v[0], Err(Missing::Stale));
+        assert_eq!(v[1], Err(Missing::Learning));
+        assert!(v[2].is_ok() && v[3].is_ok());
+    }
+
+    #[test]
+    fn saved_anywhere_and_loaded_gives_the_same_bits() {
+        let make = || build(&serde_json::json!({ "hop_s": 1, "span_s": 5 })).unwrap();
+        let mut whole = make();
+        let expected = feed(&mut *whole, "ppg", 1.25, 0..12, &[]);
+        for cut in 1..12 {
+            let (mut first, mut second, mut bytes) = (make(), make(), Vec::new());
+            let mut got = feed(&mut *first, "ppg", 1.25, 0..cut, &[]);
+            first.save(&mut bytes);
+            second.load(&bytes).unwrap();
+            let rest = feed(&mut *second, "ppg", 1.25, cut..12, &[]);
+            got.items.extend(rest.items);
+            assert_eq!(got, expected, "cut at {cut}");
+            assert!(second.load(&bytes[1..]).is_err());
+        }
+    }
+
+    #[test]
+    fn bounds_are_checked() {
+        let e = build(&serde_json::json!({ "span_s": 2 })).err().unwrap();
+        assert_eq!(e.to_string(), "span_s is 2, outside 4..=60 s");
+        assert!(build(&serde_json::json!({ "spans": 2 })).is_err());
+    }
+}
