@@ -9,6 +9,8 @@
 
 pub mod signal;
 
+
+pub mod ecg;
 pub mod operator;
 pub mod params;
 pub mod registry;
