@@ -3,3 +3,4 @@
 
 pub mod qrs;
 pub mod qrs_features;
+pub mod qrs_flutter;

@@ -9,7 +9,6 @@
 
 pub mod signal;
 
-
 pub mod ecg;
 pub mod operator;
 pub mod params;

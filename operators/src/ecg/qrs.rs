@@ -1,116 +1,304 @@
-//! QRS
-use super::qrs_features::{Features, T};
+//! A causal, streaming QRS detector for one ECG lead.
+//! In: samples in mV at 100 to 1000 Hz, in pieces of any length. Out: one beat per QRS complex, with the index of its
+//! R wave, its height in mV and a confidence, at most [`MAX_DELAY_S`] after the R wave.
+//!
+//! Peaks of slope energy (see [`super::qrs_features`]) closer together than a refractory time compete; each winner
+//! is judged a quarter of a second later by the odds that it is a QRS complex: how it compares with the QRS complexes
+//! and with the rejected peaks before it, how far it stands out of the 0.6 s around it (which rejects T waves, P waves
+//! and bursts of noise), and whether a beat is due. A beat that is overdue needs less to be accepted, so nothing
+//! has to be searched for backwards, and the delay stays short.
+
+use libm::{expf, logf};
+use serde::{Deserialize, Serialize};
+
+use super::{qrs_features::Features, qrs_flutter::FlutterWatch};
 use crate::signal::Hertz;
 
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct QrsBeat { pub sample_index: i64, pub amplitude: f32, pub confidence: f32 }
-#[derive(Clone, Copy, Debug, PartialEq, Default)]
-pub struct Cand { pub t: i64, pub f: f32 }
+/// The longest time from an R wave to the sample at which it is reported, in seconds.
+pub const MAX_DELAY_S: f64 = 0.75;
 
-pub struct QrsDetector {
-    pub fe: Features, pub t: T, pub fs: f64,
-    prev: f32, rising: bool,
-    pend: Option<Cand>,
-    q: Vec<Cand>,
-    s: f32, nz: f32, rr: f32, rrs: Vec<f32>,
-    last: i64, last_f: f32, last_slope: f32, beats: u32,
-    back: Option<Cand>, 
-    fmax: f32,
-    pol: f32,
-    pub log: Option<Vec<(i64, [f32; 8])>>,
+/// Least and greatest rate in Hz.
+pub const RATES: (f64, f64) = (100.0, 1000.0);
+
+/// Peaks compete for at most and at least this long, in seconds: 270 beats a minute can be told apart.
+const REFRACTORY_S: (f64, f64) = (0.19, 0.25);
+/// Within those limits, the share of the RR interval for which peaks compete.
+const REFRACTORY_RR: f32 = 0.4;
+/// How long after its peak of energy a candidate is judged, in seconds.
+const JUDGE_S: f64 = 0.25;
+/// The same while the detector knows nothing of the lead, and how long that is, in seconds.
+const START_JUDGE_S: f64 = 0.50;
+const START_S: f64 = 2.0;
+/// Share of the highest peak seen that a beat has during the start.
+const START_SHARE: f32 = 0.45;
+/// The span around a candidate that it must stand out of, in seconds before and after.
+const AROUND_S: (f64, f64) = (0.35, 0.25);
+/// Weights of the log odds: constant, ln(energy / QRS level), ln(noise level / QRS level),
+/// ln(time since the last beat / RR), mean energy around / energy. Fitted by logistic regression on peaks of the
+/// MIT-BIH development records; halves of the records agree.
+const WEIGHTS: [f32; 5] = [8.83, 3.83, -1.37, 2.18, -13.68];
+/// Less slope energy than this is no QRS complex, in mV: it is reached by a deflection of about 0.05 mV.
+const FLOOR_MV: f32 = 0.012;
+/// Weight of one beat in the QRS level and of one rejected peak in the noise level.
+const LEVEL_WEIGHT: f32 = 0.125;
+/// One beat counts in the QRS level at most this much above it, so that an artefact does not blind the detector.
+const LEVEL_LIMIT: f32 = 2.0;
+/// Two R waves lie at least this far apart, in seconds.
+const APART_S: f64 = 0.12;
+/// Candidates that can wait at once: judging time over refractory time, rounded up.
+const WAITING: usize = 8;
+
+/// One QRS complex.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct QrsBeat {
+    /// Index of the R wave, counted from the first sample pushed.
+    pub sample_index: i64,
+    /// Height of the R wave (or, negative, depth of the Q or S wave) above its surroundings, in mV.
+    pub amplitude: f32,
+    /// Probability that this is a QRS complex, 0 to 1.
+    pub confidence: f32,
 }
-pub const TUNE: [f64; 32] = {
-    let mut t = [0.0; 32];
-    t[0] = 0.020; t[1] = 0.033; t[2] = 0.090; t[3] = 0.0;
-    t[4] = 0.200; // nms
-    t[5] = 0.30; // k
-    t[6] = 0.125; t[7] = 0.125; // alphas
-    t[8] = 0.36; t[9] = 0.5; // T window, slope ratio
-    t[10] = 1.5; t[11] = 0.5; // search back at x rr, factor
-    t[12] = 0.85; // start lookahead
-    t[13] = 2.0; // start length
-    t[14] = 0.02; // floor mV
-    t[15] = 0.45; // start k
-    t[16] = 0.9; // oldest candidate for search-back
-    t[17] = 2.0;// S clamp
-    t[18] = 0.3; t[19] = 0.5; t[20] = 0.3; t[21] = 0.0; t[22] = 0.6; t[23] = 0.0; t[24] = 1.1; t[25] = 0.04; t[26] = 0.06;
-    t
-};
+
+/// A peak of slope energy: index of the peak, height in mV.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+struct Candidate {
+    index: i64,
+    energy: f32,
+}
+
+/// The detector of one lead. Its state is plain data and does not depend on how samples are cut into pushes.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct QrsDetector {
+    rate: f64,
+    features: Features,
+    flutter: FlutterWatch,
+    previous: f32,
+    rising: bool,
+    /// The best peak of the current refractory time.
+    leader: Option<Candidate>,
+    /// Winners that wait to be judged, oldest first.
+    waiting: Vec<Candidate>,
+    qrs_level: f32,
+    noise_level: f32,
+    /// Last intervals in samples, as a ring, and their median.
+    intervals: [f32; 8],
+    interval_count: u64,
+    rr: f32,
+    /// Peak of energy of the last beat; index of its R wave.
+    last_peak: i64,
+    last_r: i64,
+    polarity: f32,
+    until_slope: u32,
+}
+
 impl QrsDetector {
-    pub fn new(rate: Hertz, t: &T) -> Self {
-        QrsDetector { fe: Features::new(rate, t), t: t.clone(), fs: rate.get(), prev: 0.0, rising: false, pend: None, q: vec![],
-            s: 0.0, nz: 0.0, rr: (0.8 * rate.get()) as f32, rrs: vec![], last: i64::MIN / 2, last_f: 0.0, last_slope: 0.0, beats: 0, back: None, fmax: 0.0, pol: 0.0, log: None }
-    }
-    pub fn push(&mut self, xs: &[f32], on: &mut impl FnMut(QrsBeat)) {
-        for &x in xs {
-            let f = self.fe.push(x);
-            let n = self.fe.n - 1;
-            if f > self.prev { self.rising = true }
-            else if f < self.prev && self.rising {
-                self.rising = false;
-                self.peak(Cand { t: n - 1, f: self.prev });
-            }
-            self.prev = f;
-            if let Some(p) = self.pend { if n - p.t >= (self.t.0[4] * self.fs) as i64 { self.q.push(p); self.pend = None; } }
-            while let Some(&c) = self.q.first() {
-                let start = c.t < (self.t.0[13] * self.fs) as i64;
-                if n - c.t < (self.t.0[if start { 12 } else { 20 }] * self.fs) as i64 { break }
-                self.q.remove(0);
-                self.decide(c, start, on);
-            }
-            if let Some(b) = self.back {
-                let el = (n - self.last) as f32;
-                if self.beats > 0 && el > self.t.0[10] as f32 * self.rr {
-                    self.back = None;
-                    let thr = self.thr();
-                    if b.f > thr * self.t.0[11] as f32 { self.accept(b, on); }
-                } else if (n - b.t) as f64 > self.t.0[16] * self.fs { self.back = None; }
-            }
+    /// A detector that has seen nothing yet.
+    ///
+    /// ```
+    /// use auscult_operators::{ecg::qrs::QrsDetector, signal::Hertz};
+    /// let spike = |i: i64| (1.0 - ((i % 200 - 100).abs() as f32) / 8.0).max(0.0);
+    /// let ecg: Vec<f32> = (0..2000).map(spike).collect();
+    /// let mut beats = Vec::new();
+    /// let mut detector = QrsDetector::new(Hertz(250.0));
+    /// detector.push(&ecg, &mut |b| beats.push(b.sample_index));
+    /// detector.finish(&mut |b| beats.push(b.sample_index));
+    /// assert_eq!(beats, (0..10).map(|k| 100 + 200 * k).collect::<Vec<_>>());
+    /// ```
+    pub fn new(rate: Hertz) -> Self {
+        let fs = rate.get().clamp(RATES.0, RATES.1);
+        Self {
+            rate: fs,
+            features: Features::new(Hertz(fs)),
+            flutter: FlutterWatch::default(),
+            previous: 0.0,
+            rising: false,
+            leader: None,
+            waiting: Vec::with_capacity(WAITING),
+            qrs_level: 0.0,
+            noise_level: 0.0,
+            intervals: [0.0; 8],
+            interval_count: 0,
+            rr: (0.8 * fs) as f32,
+            last_peak: i64::MIN / 4,
+            last_r: i64::MIN / 4,
+            polarity: 0.0,
+            until_slope: 0,
         }
     }
-    fn peak(&mut self, c: Cand) {
-        let w = (self.t.0[4] * self.fs) as i64;
-        match self.pend { Some(p) if c.t - p.t < w => if c.f > p.f { self.pend = Some(c) }, Some(p) => { self.q.push(p); self.pend = Some(c) } None => self.pend = Some(c) }
+
+    /// Whether the detector works at that rate; at another it would misjudge all lengths.
+    pub fn supports(rate: Hertz) -> bool {
+        (RATES.0..=RATES.1).contains(&rate.get())
     }
-    fn thr(&self) -> f32 { (self.nz + self.t.0[5] as f32 * (self.s - self.nz)).max(self.t.0[14] as f32) }
-    fn slope(&self, c: Cand) -> f32 {
-        let mut m = 0;
-        for i in c.t - self.fe.m as i64..=c.t { m = m.max(self.fe.v(i).abs()) }
-        m as f32
+
+    /// Takes in samples in mV and reports the beats that they settle.
+    pub fn push(&mut self, samples: &[f32], on_beat: &mut impl FnMut(QrsBeat)) {
+        for &mv in samples {
+            let energy = self.features.push(mv);
+            let now = self.features.count() - 1;
+            if self.until_slope == 0 {
+                self.until_slope = self.samples(0.01) as u32;
+                self.flutter.slope(self.features.change(self.samples(0.04), self.samples(0.06)).abs());
+            }
+            self.until_slope -= 1;
+            if energy > self.previous {
+                self.rising = true;
+            } else if energy < self.previous && self.rising {
+                self.rising = false;
+                self.compete(Candidate { index: now - 1, energy: self.previous });
+            }
+            self.previous = energy;
+            self.settle(now, on_beat);
+        }
     }
-    fn decide(&mut self, c: Cand, start: bool, on: &mut impl FnMut(QrsBeat)) {
-        if start {
-            let mx = self.q.iter().chain(self.pend.iter()).fold(c.f.max(self.s), |m, q| m.max(q.f));
-            if self.s == 0.0 { self.s = mx; }
-            let thr = (mx.min(3.0 * self.s) * self.t.0[15] as f32).max(self.t.0[14] as f32);
-            if c.f > thr { self.accept(c, on) } else { self.nz += (c.f - self.nz) * 0.125; }
+
+    /// Judges what is still waiting: the signal has ended, or a gap follows.
+    pub fn finish(&mut self, on_beat: &mut impl FnMut(QrsBeat)) {
+        if let Some(leader) = self.leader.take() {
+            self.waiting.push(leader);
+        }
+        while !self.waiting.is_empty() {
+            self.judge(on_beat);
+        }
+    }
+
+    /// Samples taken in so far.
+    pub fn count(&self) -> i64 {
+        self.features.count()
+    }
+
+    /// Share of flutter-like waves among the last ones, 0 to 1; above one half no beats are reported.
+    pub fn flutter(&self) -> f32 {
+        self.flutter.index()
+    }
+
+    /// Slope energy of the last second over that of a QRS complex: about 0.2 in a clean lead; from 0.6 on, beats
+    /// may hide in noise. `None` before a second has passed.
+    pub fn noise(&self) -> Option<f32> {
+        let last = self.count() - 1;
+        let from = last - self.samples(1.0);
+        (from >= 0).then(|| self.features.mean_energy(from, last) / self.qrs_level.max(5.0 * FLOOR_MV))
+    }
+
+    /// Whether a loaded state has the right shape.
+    pub fn sound(&self) -> bool {
+        (RATES.0..=RATES.1).contains(&self.rate)
+            && self.features.sound()
+            && self.flutter.sound()
+            && self.waiting.len() <= WAITING
+    }
+
+    fn samples(&self, seconds: f64) -> i64 {
+        (seconds * self.rate) as i64
+    }
+
+    /// A peak of energy: the highest of those within a refractory time wins.
+    fn compete(&mut self, new: Candidate) {
+        let (least, most) = (self.samples(REFRACTORY_S.0), self.samples(REFRACTORY_S.1));
+        let refractory = ((REFRACTORY_RR * self.rr) as i64).clamp(least, most);
+        match self.leader {
+            Some(leader) if new.index - leader.index < refractory => {
+                if new.energy > leader.energy {
+                    self.leader = Some(new);
+                }
+            }
+            Some(leader) => {
+                self.waiting.push(leader);
+                self.leader = Some(new);
+            }
+            None => self.leader = Some(new),
+        }
+    }
+
+    /// Judges the candidates whose time has come.
+    fn settle(&mut self, now: i64, on_beat: &mut impl FnMut(QrsBeat)) {
+        if let Some(leader) = self.leader
+            && now - leader.index >= self.samples(REFRACTORY_S.1)
+        {
+            self.waiting.push(leader);
+            self.leader = None;
+        }
+        while let Some(first) = self.waiting.first() {
+            let wait = if self.starting(first.index) { START_JUDGE_S } else { JUDGE_S };
+            if now - first.index < self.samples(wait) {
+                break;
+            }
+            self.judge(on_beat);
+        }
+    }
+
+    fn starting(&self, index: i64) -> bool {
+        index < self.samples(START_S)
+    }
+
+    /// Takes the oldest candidate and accepts or rejects it.
+    fn judge(&mut self, on_beat: &mut impl FnMut(QrsBeat)) {
+        let c = self.waiting.remove(0);
+        let mut enough = FLOOR_MV;
+        if self.starting(c.index) {
+            let seen = self.waiting.iter().chain(&self.leader).fold(c.energy, |m, w| m.max(w.energy));
+            if self.qrs_level == 0.0 {
+                self.qrs_level = seen;
+            }
+            enough = enough.max(START_SHARE * seen.max(self.qrs_level).min(3.0 * self.qrs_level));
+        }
+        let odds = self.log_odds(c);
+        if odds > 0.0 && c.energy > enough {
+            self.accept(c, odds, on_beat);
+        } else {
+            self.reject(c);
+        }
+    }
+
+    /// Natural logarithm of the odds that a candidate is a QRS complex.
+    fn log_odds(&self, c: Candidate) -> f32 {
+        let to = (c.index + self.samples(AROUND_S.1)).min(self.count() - 1);
+        let around = self.features.mean_energy(c.index - self.samples(AROUND_S.0), to);
+        let due = ((c.index - self.last_peak) as f32 / self.rr).clamp(0.1, 2.0);
+        let level = self.qrs_level.max(FLOOR_MV);
+        WEIGHTS[0]
+            + WEIGHTS[1] * logf(c.energy.max(1e-6) / level)
+            + WEIGHTS[2] * logf((self.noise_level + 1e-4) / level)
+            + WEIGHTS[3] * logf(due)
+            + WEIGHTS[4] * (around / c.energy.max(1e-6)).min(2.0)
+    }
+
+    fn accept(&mut self, c: Candidate, odds: f32, on_beat: &mut impl FnMut(QrsBeat)) {
+        let counted = c.energy.min(LEVEL_LIMIT * self.qrs_level);
+        self.qrs_level += LEVEL_WEIGHT * (counted - self.qrs_level);
+        self.note_interval(c.index - self.last_peak);
+        self.last_peak = c.index;
+        self.flutter.wave(c.energy);
+        if self.flutter.index() > 0.5 {
             return;
         }
-        let tau = (c.t - self.last) as f32 / self.rr;
-        let early = self.t.0[21] as f32 * ((self.t.0[22] as f32 - tau) / self.t.0[22] as f32).max(0.0);
-        let late = self.t.0[23] as f32 * ((tau - self.t.0[24] as f32) * 2.0).clamp(0.0, 1.0);
-        let mut thr = self.thr(); thr += (self.s - thr).max(0.0) * early; thr *= 1.0 - late;
-        let mut ok = c.f > thr;
-        let nx = self.q.iter().chain(self.pend.iter()).filter(|p| ((p.t - c.t) as f64) < self.t.0[18] * self.fs).fold(0.0f32, |m, p| m.max(p.f));
-        if ok && c.f < nx * self.t.0[19] as f32 { ok = false }
-        if ok && ((c.t - self.last) as f64) < self.t.0[8] * self.fs && self.slope(c) < self.t.0[9] as f32 * self.last_slope { ok = false }
-        if self.log.is_some() { let m = self.fe.metrics(); let r = [c.f, thr, self.s, self.nz, self.rr / self.fs as f32, m.0, m.1, m.2]; if ok { self.log.as_mut().unwrap().push((c.t - self.fe.delay(), r)) } }
-        if ok { self.accept(c, on) } else {
-            self.nz += (c.f.min(self.s) - self.nz) * self.t.0[7] as f32;
-            if self.back.is_none_or(|b| b.f < c.f) && ((c.t - self.last) as f64) > self.t.0[8] * self.fs { self.back = Some(c) }
+        let d =
+            self.features.deflection(c.index, (self.last_r + self.samples(APART_S)).max(0), self.polarity);
+        let (up, down) = if d.height >= 0.0 { (d.height, d.opposite) } else { (d.opposite, -d.height) };
+        self.polarity += LEVEL_WEIGHT * ((up - down) / (up + down).max(1e-6) - self.polarity);
+        self.last_r = d.index;
+        let confidence = 1.0 / (1.0 + expf(-odds));
+        on_beat(QrsBeat { sample_index: d.index, amplitude: d.height, confidence });
+    }
+
+    fn reject(&mut self, c: Candidate) {
+        self.noise_level += LEVEL_WEIGHT * (c.energy.min(self.qrs_level) - self.noise_level);
+        // After two and a half seconds without a beat the QRS level may be that of an artefact: it is let down.
+        if c.index - self.last_peak > self.samples(2.5) && c.energy < self.qrs_level {
+            self.qrs_level += 0.5 * LEVEL_WEIGHT * (c.energy - self.qrs_level);
         }
     }
-    fn accept(&mut self, c: Cand, on: &mut impl FnMut(QrsBeat)) {
-        self.back = None;
-        let f = c.f.min(self.t.0[17] as f32 * self.s);
-        self.s += (f - self.s) * self.t.0[6] as f32;
-        let rr = (c.t - self.last) as f32;
-        if self.beats > 0 && rr < 3.0 * self.fs as f32 {
-            self.rrs.push(rr); if self.rrs.len() > 8 { self.rrs.remove(0); }
-            let mut z = self.rrs.clone(); z.sort_by(f32::total_cmp); self.rr = z[z.len() / 2];
+
+    /// Keeps the median of the last eight intervals; a pause of more than three seconds is none.
+    fn note_interval(&mut self, interval: i64) {
+        if interval > self.samples(3.0) {
+            return;
         }
-        self.last = c.t; self.last_f = c.f; self.last_slope = self.slope(c);
-        self.beats += 1;
-        on(QrsBeat { sample_index: c.t - self.fe.delay(), amplitude: c.f, confidence: 1.0 });
+        self.intervals[(self.interval_count % 8) as usize] = interval as f32;
+        self.interval_count += 1;
+        let filled = self.interval_count.min(8) as usize;
+        let mut sorted = self.intervals;
+        sorted[..filled].sort_by(f32::total_cmp);
+        self.rr = sorted[filled / 2];
     }
 }
