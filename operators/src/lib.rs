@@ -9,6 +9,7 @@
 
 pub mod signal;
 
+pub mod ecg;
 pub mod operator;
 pub mod params;
 pub mod registry;

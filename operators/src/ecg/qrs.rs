@@ -1,0 +1,304 @@
+//! A causal, streaming QRS detector for one ECG lead.
+//! In: samples in mV at 100 to 1000 Hz, in pieces of any length. Out: one beat per QRS complex, with the index of its
+//! R wave, its height in mV and a confidence, at most [`MAX_DELAY_S`] after the R wave.
+//!
+//! Peaks of slope energy (see [`super::qrs_features`]) closer together than a refractory time compete; each winner
+//! is judged a quarter of a second later by the odds that it is a QRS complex: how it compares with the QRS complexes
+//! and with the rejected peaks before it, how far it stands out of the 0.6 s around it (which rejects T waves, P waves
+//! and bursts of noise), and whether a beat is due. A beat that is overdue needs less to be accepted, so nothing
+//! has to be searched for backwards, and the delay stays short.
+
+use libm::{expf, logf};
+use serde::{Deserialize, Serialize};
+
+use super::{qrs_features::Features, qrs_flutter::FlutterWatch};
+use crate::signal::Hertz;
+
+/// The longest time from an R wave to the sample at which it is reported, in seconds.
+pub const MAX_DELAY_S: f64 = 0.75;
+
+/// Least and greatest rate in Hz.
+pub const RATES: (f64, f64) = (100.0, 1000.0);
+
+/// Peaks compete for at most and at least this long, in seconds: 270 beats a minute can be told apart.
+const REFRACTORY_S: (f64, f64) = (0.19, 0.25);
+/// Within those limits, the share of the RR interval for which peaks compete.
+const REFRACTORY_RR: f32 = 0.4;
+/// How long after its peak of energy a candidate is judged, in seconds.
+const JUDGE_S: f64 = 0.25;
+/// The same while the detector knows nothing of the lead, and how long that is, in seconds.
+const START_JUDGE_S: f64 = 0.50;
+const START_S: f64 = 2.0;
+/// Share of the highest peak seen that a beat has during the start.
+const START_SHARE: f32 = 0.45;
+/// The span around a candidate that it must stand out of, in seconds before and after.
+const AROUND_S: (f64, f64) = (0.35, 0.25);
+/// Weights of the log odds: constant, ln(energy / QRS level), ln(noise level / QRS level),
+/// ln(time since the last beat / RR), mean energy around / energy. Fitted by logistic regression on peaks of the
+/// MIT-BIH development records; halves of the records agree.
+const WEIGHTS: [f32; 5] = [8.83, 3.83, -1.37, 2.18, -13.68];
+/// Less slope energy than this is no QRS complex, in mV: it is reached by a deflection of about 0.05 mV.
+const FLOOR_MV: f32 = 0.012;
+/// Weight of one beat in the QRS level and of one rejected peak in the noise level.
+const LEVEL_WEIGHT: f32 = 0.125;
+/// One beat counts in the QRS level at most this much above it, so that an artefact does not blind the detector.
+const LEVEL_LIMIT: f32 = 2.0;
+/// Two R waves lie at least this far apart, in seconds.
+const APART_S: f64 = 0.12;
+/// Candidates that can wait at once: judging time over refractory time, rounded up.
+const WAITING: usize = 8;
+
+/// One QRS complex.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct QrsBeat {
+    /// Index of the R wave, counted from the first sample pushed.
+    pub sample_index: i64,
+    /// Height of the R wave (or, negative, depth of the Q or S wave) above its surroundings, in mV.
+    pub amplitude: f32,
+    /// Probability that this is a QRS complex, 0 to 1.
+    pub confidence: f32,
+}
+
+/// A peak of slope energy: index of the peak, height in mV.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+struct Candidate {
+    index: i64,
+    energy: f32,
+}
+
+/// The detector of one lead. Its state is plain data and does not depend on how samples are cut into pushes.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct QrsDetector {
+    rate: f64,
+    features: Features,
+    flutter: FlutterWatch,
+    previous: f32,
+    rising: bool,
+    /// The best peak of the current refractory time.
+    leader: Option<Candidate>,
+    /// Winners that wait to be judged, oldest first.
+    waiting: Vec<Candidate>,
+    qrs_level: f32,
+    noise_level: f32,
+    /// Last intervals in samples, as a ring, and their median.
+    intervals: [f32; 8],
+    interval_count: u64,
+    rr: f32,
+    /// Peak of energy of the last beat; index of its R wave.
+    last_peak: i64,
+    last_r: i64,
+    polarity: f32,
+    until_slope: u32,
+}
+
+impl QrsDetector {
+    /// A detector that has seen nothing yet.
+    ///
+    /// ```
+    /// use auscult_operators::{ecg::qrs::QrsDetector, signal::Hertz};
+    /// let spike = |i: i64| (1.0 - ((i % 200 - 100).abs() as f32) / 8.0).max(0.0);
+    /// let ecg: Vec<f32> = (0..2000).map(spike).collect();
+    /// let mut beats = Vec::new();
+    /// let mut detector = QrsDetector::new(Hertz(250.0));
+    /// detector.push(&ecg, &mut |b| beats.push(b.sample_index));
+    /// detector.finish(&mut |b| beats.push(b.sample_index));
+    /// assert_eq!(beats, (0..10).map(|k| 100 + 200 * k).collect::<Vec<_>>());
+    /// ```
+    pub fn new(rate: Hertz) -> Self {
+        let fs = rate.get().clamp(RATES.0, RATES.1);
+        Self {
+            rate: fs,
+            features: Features::new(Hertz(fs)),
+            flutter: FlutterWatch::default(),
+            previous: 0.0,
+            rising: false,
+            leader: None,
+            waiting: Vec::with_capacity(WAITING),
+            qrs_level: 0.0,
+            noise_level: 0.0,
+            intervals: [0.0; 8],
+            interval_count: 0,
+            rr: (0.8 * fs) as f32,
+            last_peak: i64::MIN / 4,
+            last_r: i64::MIN / 4,
+            polarity: 0.0,
+            until_slope: 0,
+        }
+    }
+
+    /// Whether the detector works at that rate; at another it would misjudge all lengths.
+    pub fn supports(rate: Hertz) -> bool {
+        (RATES.0..=RATES.1).contains(&rate.get())
+    }
+
+    /// Takes in samples in mV and reports the beats that they settle.
+    pub fn push(&mut self, samples: &[f32], on_beat: &mut impl FnMut(QrsBeat)) {
+        for &mv in samples {
+            let energy = self.features.push(mv);
+            let now = self.features.count() - 1;
+            if self.until_slope == 0 {
+                self.until_slope = self.samples(0.01) as u32;
+                self.flutter.slope(self.features.change(self.samples(0.04), self.samples(0.06)).abs());
+            }
+            self.until_slope -= 1;
+            if energy > self.previous {
+                self.rising = true;
+            } else if energy < self.previous && self.rising {
+                self.rising = false;
+                self.compete(Candidate { index: now - 1, energy: self.previous });
+            }
+            self.previous = energy;
+            self.settle(now, on_beat);
+        }
+    }
+
+    /// Judges what is still waiting: the signal has ended, or a gap follows.
+    pub fn finish(&mut self, on_beat: &mut impl FnMut(QrsBeat)) {
+        if let Some(leader) = self.leader.take() {
+            self.waiting.push(leader);
+        }
+        while !self.waiting.is_empty() {
+            self.judge(on_beat);
+        }
+    }
+
+    /// Samples taken in so far.
+    pub fn count(&self) -> i64 {
+        self.features.count()
+    }
+
+    /// Share of flutter-like waves among the last ones, 0 to 1; above one half no beats are reported.
+    pub fn flutter(&self) -> f32 {
+        self.flutter.index()
+    }
+
+    /// Slope energy of the last second over that of a QRS complex: about 0.2 in a clean lead; from 0.6 on, beats
+    /// may hide in noise. `None` before a second has passed.
+    pub fn noise(&self) -> Option<f32> {
+        let last = self.count() - 1;
+        let from = last - self.samples(1.0);
+        (from >= 0).then(|| self.features.mean_energy(from, last) / self.qrs_level.max(5.0 * FLOOR_MV))
+    }
+
+    /// Whether a loaded state has the right shape.
+    pub fn sound(&self) -> bool {
+        (RATES.0..=RATES.1).contains(&self.rate)
+            && self.features.sound()
+            && self.flutter.sound()
+            && self.waiting.len() <= WAITING
+    }
+
+    fn samples(&self, seconds: f64) -> i64 {
+        (seconds * self.rate) as i64
+    }
+
+    /// A peak of energy: the highest of those within a refractory time wins.
+    fn compete(&mut self, new: Candidate) {
+        let (least, most) = (self.samples(REFRACTORY_S.0), self.samples(REFRACTORY_S.1));
+        let refractory = ((REFRACTORY_RR * self.rr) as i64).clamp(least, most);
+        match self.leader {
+            Some(leader) if new.index - leader.index < refractory => {
+                if new.energy > leader.energy {
+                    self.leader = Some(new);
+                }
+            }
+            Some(leader) => {
+                self.waiting.push(leader);
+                self.leader = Some(new);
+            }
+            None => self.leader = Some(new),
+        }
+    }
+
+    /// Judges the candidates whose time has come.
+    fn settle(&mut self, now: i64, on_beat: &mut impl FnMut(QrsBeat)) {
+        if let Some(leader) = self.leader
+            && now - leader.index >= self.samples(REFRACTORY_S.1)
+        {
+            self.waiting.push(leader);
+            self.leader = None;
+        }
+        while let Some(first) = self.waiting.first() {
+            let wait = if self.starting(first.index) { START_JUDGE_S } else { JUDGE_S };
+            if now - first.index < self.samples(wait) {
+                break;
+            }
+            self.judge(on_beat);
+        }
+    }
+
+    fn starting(&self, index: i64) -> bool {
+        index < self.samples(START_S)
+    }
+
+    /// Takes the oldest candidate and accepts or rejects it.
+    fn judge(&mut self, on_beat: &mut impl FnMut(QrsBeat)) {
+        let c = self.waiting.remove(0);
+        let mut enough = FLOOR_MV;
+        if self.starting(c.index) {
+            let seen = self.waiting.iter().chain(&self.leader).fold(c.energy, |m, w| m.max(w.energy));
+            if self.qrs_level == 0.0 {
+                self.qrs_level = seen;
+            }
+            enough = enough.max(START_SHARE * seen.max(self.qrs_level).min(3.0 * self.qrs_level));
+        }
+        let odds = self.log_odds(c);
+        if odds > 0.0 && c.energy > enough {
+            self.accept(c, odds, on_beat);
+        } else {
+            self.reject(c);
+        }
+    }
+
+    /// Natural logarithm of the odds that a candidate is a QRS complex.
+    fn log_odds(&self, c: Candidate) -> f32 {
+        let to = (c.index + self.samples(AROUND_S.1)).min(self.count() - 1);
+        let around = self.features.mean_energy(c.index - self.samples(AROUND_S.0), to);
+        let due = ((c.index - self.last_peak) as f32 / self.rr).clamp(0.1, 2.0);
+        let level = self.qrs_level.max(FLOOR_MV);
+        WEIGHTS[0]
+            + WEIGHTS[1] * logf(c.energy.max(1e-6) / level)
+            + WEIGHTS[2] * logf((self.noise_level + 1e-4) / level)
+            + WEIGHTS[3] * logf(due)
+            + WEIGHTS[4] * (around / c.energy.max(1e-6)).min(2.0)
+    }
+
+    fn accept(&mut self, c: Candidate, odds: f32, on_beat: &mut impl FnMut(QrsBeat)) {
+        let counted = c.energy.min(LEVEL_LIMIT * self.qrs_level);
+        self.qrs_level += LEVEL_WEIGHT * (counted - self.qrs_level);
+        self.note_interval(c.index - self.last_peak);
+        self.last_peak = c.index;
+        self.flutter.wave(c.energy);
+        if self.flutter.index() > 0.5 {
+            return;
+        }
+        let d =
+            self.features.deflection(c.index, (self.last_r + self.samples(APART_S)).max(0), self.polarity);
+        let (up, down) = if d.height >= 0.0 { (d.height, d.opposite) } else { (d.opposite, -d.height) };
+        self.polarity += LEVEL_WEIGHT * ((up - down) / (up + down).max(1e-6) - self.polarity);
+        self.last_r = d.index;
+        let confidence = 1.0 / (1.0 + expf(-odds));
+        on_beat(QrsBeat { sample_index: d.index, amplitude: d.height, confidence });
+    }
+
+    fn reject(&mut self, c: Candidate) {
+        self.noise_level += LEVEL_WEIGHT * (c.energy.min(self.qrs_level) - self.noise_level);
+        // After two and a half seconds without a beat the QRS level may be that of an artefact: it is let down.
+        if c.index - self.last_peak > self.samples(2.5) && c.energy < self.qrs_level {
+            self.qrs_level += 0.5 * LEVEL_WEIGHT * (c.energy - self.qrs_level);
+        }
+    }
+
+    /// Keeps the median of the last eight intervals; a pause of more than three seconds is none.
+    fn note_interval(&mut self, interval: i64) {
+        if interval > self.samples(3.0) {
+            return;
+        }
+        self.intervals[(self.interval_count % 8) as usize] = interval as f32;
+        self.interval_count += 1;
+        let filled = self.interval_count.min(8) as usize;
+        let mut sorted = self.intervals;
+        sorted[..filled].sort_by(f32::total_cmp);
+        self.rr = sorted[filled / 2];
+    }
+}

@@ -1,0 +1,206 @@
+//! Slope energy of one ECG lead, sample by sample: the signal in which QRS complexes are looked for and found.
+//! In: millivolts at 100 to 1000 Hz. Out: slope energy in mV (peaks on QRS complexes, any polarity), its mean over
+//! any span of the last second, and the place and height of the R wave.
+//!
+//! The samples are summed into a ring of integers, so every moving average is the difference of two entries: it
+//! costs the same at any length, is exact, and never drifts. The slope is that of a 20 ms average over 20 ms, less
+//! the slope of the 120 ms around it, which takes out T waves and wander (a band-pass of about 8 to 25 Hz, without a
+//! phase shift). Its magnitude averaged over 120 ms is the slope energy.
+
+use serde::{Deserialize, Serialize};
+
+use crate::signal::Hertz;
+
+/// Length of the first moving average, which takes out mains interference, in seconds.
+const SMOOTH_S: f64 = 0.020;
+/// Distance over which the slope is taken, in seconds.
+const SLOPE_S: f64 = 0.020;
+/// Distance over which the slower slope is taken that is subtracted, in seconds.
+const WIDE_S: f64 = 0.120;
+/// Length of the average of the slope's magnitude: a QRS complex fits in, in seconds.
+const ENERGY_S: f64 = 0.120;
+/// How much of the past the rings hold, in seconds.
+pub(super) const HISTORY_S: f64 = 1.02;
+/// Half the span in which the R wave is looked for around the peak of slope energy, in seconds.
+const SEARCH_S: f64 = 0.080;
+/// Half the span whose mean is the baseline of the R wave, in seconds.
+const BASELINE_S: f64 = 0.200;
+/// Steps per millivolt: 0.24 µV, a twentieth of the step of a usual converter.
+const STEPS: f32 = 4096.0;
+/// Beyond this the signal is cut off, in mV: no ECG, and integers must not overflow at 1000 Hz.
+const LIMIT_MV: f32 = 32.0;
+
+/// Fixed lengths in samples, derived from the rate alone.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+struct Lengths {
+    smooth: i64,
+    slope: i64,
+    wide: i64,
+    energy: i64,
+}
+
+/// The state of the features of one lead.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Features {
+    rate: f64,
+    len: Lengths,
+    /// Weight of the wide slope in 1/1024.
+    wide_weight: i32,
+    /// mV of slope energy for each unit of the sum.
+    scale: f32,
+    /// Samples taken in.
+    count: i64,
+    first: i32,
+    /// Running sum of the samples, wrapping.
+    sums: Vec<i32>,
+    /// Running sum of the slope's magnitude, wrapping.
+    energies: Vec<u32>,
+}
+
+/// Where a QRS complex has its main deflection.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Deflection {
+    /// Index of the sample.
+    pub index: i64,
+    /// Height above the mean of its surroundings, in mV, signed.
+    pub height: f32,
+    /// Greatest height of the other sign nearby, in mV, not negative.
+    pub opposite: f32,
+}
+
+impl Features {
+    /// For one rate.
+    ///
+    /// ```
+    /// use auscult_operators::{ecg::qrs_features::Features, signal::Hertz};
+    /// let mut f = Features::new(Hertz(250.0));
+    /// let quiet = (0..250).map(|_| f.push(0.3)).fold(0.0, f32::max);
+    /// let step = (0..50).map(|_| f.push(1.3)).fold(0.0, f32::max);
+    /// assert_eq!(quiet, 0.0);
+    /// assert!(step > 0.3);
+    /// ```
+    pub fn new(rate: Hertz) -> Self {
+        let rate = rate.get();
+        let samples = |s: f64| ((s * rate + 0.5) as i64).max(1);
+        let len = Lengths {
+            smooth: samples(SMOOTH_S),
+            slope: samples(SLOPE_S),
+            wide: samples(WIDE_S),
+            energy: samples(ENERGY_S),
+        };
+        let size = (samples(HISTORY_S) as usize).next_power_of_two();
+        Self {
+            rate,
+            len,
+            wide_weight: (len.slope * 1024 / len.wide) as i32,
+            scale: 1.0 / (STEPS * len.smooth as f32),
+            count: 0,
+            first: 0,
+            sums: vec![0; size],
+            energies: vec![0; size],
+        }
+    }
+
+    /// Whether a loaded state is one that [`Features::new`] could have led to.
+    pub fn sound(&self) -> bool {
+        let new = Self::new(Hertz(self.rate));
+        self.count >= 0
+            && (self.len, self.wide_weight, self.scale) == (new.len, new.wide_weight, new.scale)
+            && (self.sums.len(), self.energies.len()) == (new.sums.len(), new.energies.len())
+    }
+
+    /// Samples taken in so far.
+    pub fn count(&self) -> i64 {
+        self.count
+    }
+
+    /// How far the peak of slope energy lies behind the middle of its QRS complex, in samples.
+    pub fn delay(&self) -> i64 {
+        (self.len.smooth + self.len.wide + self.len.energy - 2) / 2
+    }
+
+    /// Takes in a sample in mV and gives the slope energy in mV.
+    #[inline]
+    pub fn push(&mut self, mv: f32) -> f32 {
+        let steps = (mv.clamp(-LIMIT_MV, LIMIT_MV) * STEPS) as i32;
+        let n = self.count;
+        if n == 0 {
+            self.first = steps;
+        }
+        let sum = self.sum(n - 1).wrapping_add(steps - self.first);
+        let mask = self.sums.len() - 1;
+        self.sums[n as usize & mask] = sum;
+        let energy = self.energy_sum(n - 1).wrapping_add(self.slope(n).unsigned_abs());
+        self.energies[n as usize & mask] = energy;
+        self.count = n + 1;
+        energy.wrapping_sub(self.energy_sum(n - self.len.energy)) as f32 * self.scale / self.len.energy as f32
+    }
+
+    /// Mean slope energy of the samples after `from` up to `to`, in mV; both within the last second.
+    pub fn mean_energy(&self, from: i64, to: i64) -> f32 {
+        let sum = self.energy_sum(to).wrapping_sub(self.energy_sum(from));
+        sum as f32 * self.scale / (to - from).max(1) as f32
+    }
+
+    /// Change of the mean of `width` samples over `distance` samples up to the last one, in mV.
+    pub fn change(&self, width: i64, distance: i64) -> f32 {
+        let n = self.count - 1;
+        let now = self.sum(n).wrapping_sub(self.sum(n - width));
+        let then = self.sum(n - distance).wrapping_sub(self.sum(n - distance - width));
+        now.wrapping_sub(then) as f32 / (STEPS * width as f32)
+    }
+
+    /// The main deflection of the QRS complex whose slope energy peaked at `peak`, not before `earliest`.
+    /// `polarity` (-1 to 1) is what earlier beats favour.
+    pub fn deflection(&self, peak: i64, earliest: i64, polarity: f32) -> Deflection {
+        let samples = |s: f64| (s * self.rate) as i64;
+        let last = self.count - 1;
+        let half = samples(0.006);
+        let middle = peak - self.delay();
+        let from = (middle - samples(SEARCH_S)).max(earliest).min(last - half);
+        let to = (middle + samples(SEARCH_S)).min(last - half).max(from);
+        let around = (middle - samples(BASELINE_S), (middle + samples(BASELINE_S)).min(last));
+        let base =
+            self.sum(around.1).wrapping_sub(self.sum(around.0)) as f32 / (around.1 - around.0).max(1) as f32;
+        let mut high = (from, f32::MIN);
+        let mut low = (from, f32::MAX);
+        for i in from..=to {
+            let y = self.sum(i + half).wrapping_sub(self.sum(i - half - 1)) as f32;
+            if y > high.1 {
+                high = (i, y);
+            }
+            if y < low.1 {
+                low = (i, y);
+            }
+        }
+        let width = (2 * half + 1) as f32;
+        let up = ((high.1 / width - base) / STEPS).max(0.0);
+        let down = ((base - low.1 / width) / STEPS).max(0.0);
+        if up * (1.0 + polarity) >= down * (1.0 - polarity) {
+            Deflection { index: high.0, height: up, opposite: down }
+        } else {
+            Deflection { index: low.0, height: -down, opposite: up }
+        }
+    }
+
+    /// Slope at sample `n - (smooth + wide) / 2`, in steps summed over the smoothing length.
+    #[inline]
+    fn slope(&self, n: i64) -> i32 {
+        let Lengths { smooth, slope, wide, .. } = self.len;
+        let k = n - (wide - slope) / 2;
+        let at = |i: i64| self.sum(i).wrapping_sub(self.sum(i - smooth));
+        let narrow = at(k).wrapping_sub(at(k - slope));
+        let slow = at(n).wrapping_sub(at(n - wide));
+        narrow - (((slow >> 3) * self.wide_weight) >> 7)
+    }
+
+    #[inline]
+    fn sum(&self, i: i64) -> i32 {
+        self.sums[i as usize & (self.sums.len() - 1)]
+    }
+
+    #[inline]
+    fn energy_sum(&self, i: i64) -> u32 {
+        self.energies[i as usize & (self.energies.len() - 1)]
+    }
+}

@@ -1,0 +1,113 @@
+//! Tells ventricular flutter and fibrillation from QRS complexes by the last two seconds of slow slopes.
+//! In: the magnitude of the slow slope every 10 ms, and each beat found with its slope energy. Out: an index from
+//! 0 to 1, above one half while the waves found are no QRS complexes.
+//!
+//! In flutter the lead never rests and its steepest parts are slow: the slope energy of a wave is a small part of
+//! the slow slope's peak. A wave is called smooth if it is so and the two seconds before held little rest; the
+//! index is the running share of smooth waves, so a short run of ventricular beats does not reach one half.
+
+use serde::{Deserialize, Serialize};
+
+/// Blocks of 50 ms that make two seconds.
+const BLOCKS: usize = 40;
+/// Slopes in one block.
+const PER_BLOCK: u32 = 5;
+/// A wave is slow if its slope energy is less than this share of the peak of the slow slope.
+const SLOW_SHARE: f32 = 0.26;
+/// A block is at rest if its steepest slope is less than this share of the peak.
+const REST_SHARE: f32 = 0.3;
+/// Blocks at rest that a smooth two seconds may hold.
+const REST_BLOCKS: usize = 12;
+/// Mean slope over its peak that a smooth two seconds at least has (0.64 for a sine, 0.1 to 0.3 with QRS).
+const FULLNESS: f32 = 0.33;
+/// Weight of one wave in the running share.
+const WEIGHT: f32 = 0.25;
+
+/// Mean and greatest slow slope of 50 ms, in mV.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+struct Block {
+    mean: f32,
+    peak: f32,
+}
+
+/// Watches one lead.
+///
+/// ```
+/// use auscult_operators::ecg::qrs_flutter::FlutterWatch;
+/// let mut watch = FlutterWatch::default();
+/// for i in 0..1000 {
+///     watch.slope((i as f32 * 0.25).sin().abs());
+///     if i % 25 == 0 {
+///         watch.wave(0.1);
+///     }
+/// }
+/// assert!(watch.index() > 0.9);
+/// ```
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct FlutterWatch {
+    blocks: Vec<Block>,
+    next: u8,
+    open: Block,
+    filled: u32,
+    index: f32,
+}
+
+impl Default for FlutterWatch {
+    fn default() -> Self {
+        Self {
+            blocks: vec![Block::default(); BLOCKS],
+            next: 0,
+            open: Block::default(),
+            filled: 0,
+            index: 0.0,
+        }
+    }
+}
+
+impl FlutterWatch {
+    /// Takes in the magnitude of the slow slope, every 10 ms, in mV.
+    pub fn slope(&mut self, magnitude: f32) {
+        self.open.mean += magnitude / PER_BLOCK as f32;
+        self.open.peak = self.open.peak.max(magnitude);
+        self.filled += 1;
+        if self.filled == PER_BLOCK {
+            self.blocks[self.next as usize] = self.open;
+            self.next = (self.next + 1) % BLOCKS as u8;
+            self.open = Block::default();
+            self.filled = 0;
+        }
+    }
+
+    /// Takes in a wave that was taken for a QRS complex, by its slope energy in mV.
+    pub fn wave(&mut self, energy: f32) {
+        let smooth = f32::from(u8::from(self.smooth(energy)));
+        self.index += WEIGHT * (smooth - self.index);
+    }
+
+    /// Running share of smooth waves, 0 to 1: flutter above one half.
+    pub fn index(&self) -> f32 {
+        self.index
+    }
+
+    /// Whether a loaded state has the right shape.
+    pub fn sound(&self) -> bool {
+        self.blocks.len() == BLOCKS && (self.next as usize) < BLOCKS && self.filled < PER_BLOCK
+    }
+
+    fn smooth(&self, energy: f32) -> bool {
+        // The fourth highest block stands for the peak, so that one artefact does not.
+        let mut top = [0.0f32; 4];
+        for b in &self.blocks {
+            let mut rest = b.peak;
+            for t in &mut top {
+                if rest > *t {
+                    std::mem::swap(&mut rest, t);
+                }
+            }
+        }
+        let peak = top[3];
+        let mean = self.blocks.iter().map(|b| b.mean).sum::<f32>() / BLOCKS as f32;
+        let resting = self.blocks.iter().filter(|b| b.peak < REST_SHARE * peak).count();
+        energy < SLOW_SHARE * peak && mean > FULLNESS * peak && resting < REST_BLOCKS
+    }
+}
