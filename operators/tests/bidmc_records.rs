@@ -28,6 +28,10 @@ fn waves(folder: &Path, record: &str, wanted: &[(&str, &str)]) -> Vec<Wave> {
     wanted.iter().filter_map(wave).collect()
 }
 
+fn mean(x: &[f64]) -> f64 {
+    x.iter().sum::<f64>() / x.len().max(1) as f64
+}
+
 /// Mean error and share kept, gathered over records.
 #[derive(Default)]
 struct Score {
@@ -58,26 +62,39 @@ fn pulse_rate_agrees_with_the_monitor() {
     let Some(root) = records::data("bidmc pulse") else { return };
     let folder = root.join("bidmc");
     let (mut all_pulse, mut all_heart) = (Score::default(), Score::default());
+    let (mut by_second, mut windows) = (Score::default(), 0);
     let chain = [quality::SPECS, ppg::SPECS].concat();
     for record in RECORDS {
         let numerics = table(&folder, record, "Numerics");
         let (pulse, heart) = (numerics.column("PULSE").unwrap(), numerics.column("HR").unwrap());
-        let (mut to_pulse, mut to_heart) = (Score::default(), Score::default());
-        walk(&waves(&folder, record, &[("PLETH", "ppg")]), &chain, |s, out| {
-            let value = out.find("pulse_rate").and_then(|r| r.value.ok());
-            // The first 20 s are for filters and windows to fill; the monitor shows its own with some delay.
-            let shown = s as usize + 1;
-            for (truth, score, all) in [(&pulse, &mut to_pulse, &mut all_pulse), (&heart, &mut to_heart, &mut all_heart)] {
-                if let Some(&t) = truth.get(shown).filter(|t| s >= 20 && t.is_finite() && **t > 0.0) {
-                    score.add(value, t);
-                    all.add(value, t);
+        let mut ours = vec![];
+        walk(&waves(&folder, record, &[("PLETH", "ppg")]), &chain, |_, out| {
+            ours.push(out.find("pulse_rate").and_then(|r| r.value.ok()));
+        });
+        // The numbers of the monitor trail its waves: those from the ECG by 2 s, those from the pulse by 8 s, as
+        // the best agreement over all records tells. The first 20 s are for filters and windows to fill.
+        let of = |truth: &[f64], second: usize| truth.get(second).copied().filter(|t| t.is_finite());
+        for (s, value) in ours.iter().enumerate().skip(20) {
+            if let Some(t) = of(&heart, s + 2) {
+                by_second.add(*value, t);
+            }
+        }
+        for from in (20..450).step_by(30) {
+            windows += 1;
+            let values: Vec<f64> = ours[from..from + 30].iter().copied().flatten().collect();
+            let value = (values.len() >= 15).then(|| mean(&values));
+            for (truth, delay, score) in [(&pulse, 8, &mut all_pulse), (&heart, 2, &mut all_heart)] {
+                let shown: Vec<f64> = (from..from + 30).filter_map(|s| of(truth, s + delay)).collect();
+                if shown.len() >= 15 {
+                    score.add(value, mean(&shown));
                 }
             }
-        });
-        to_pulse.show(&format!("bidmc {record} against PULSE"));
-        to_heart.show(&format!("bidmc {record} against HR"));
+        }
     }
+    by_second.show("bidmc pulse_rate against HR, each second");
+    eprintln!("bidmc {windows} windows of 30 s");
     all_pulse.show("bidmc pulse_rate against PULSE");
     all_heart.show("bidmc pulse_rate against HR");
-    assert!(all_pulse.mean() <= 1.0 && all_pulse.kept() > 0.85);
+    assert!(by_second.mean() <= 1.0 && all_heart.mean() <= 1.0 && all_pulse.mean() <= 1.0);
+    assert!(by_second.kept() > 0.9 && all_pulse.kept() > 0.9);
 }

@@ -177,7 +177,7 @@ impl Detector {
         let usual = self.usual_height();
         // A dicrotic wave: early, and lower than the pulses.
         let early = since_s.is_some_and(|s| s < 0.65 * f64::from(self.interval_s));
-        if early && usual.is_some_and(|u| height < 0.45 * u) {
+        if early && usual.is_some_and(|u| height < 0.3 * u) {
             return None;
         }
         if let Some(s) = since_s.filter(|&s| s < 2.5) {

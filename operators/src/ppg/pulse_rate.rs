@@ -53,8 +53,8 @@ struct State {
 }
 
 /// Rate per minute of intervals in seconds, and the share of them that agree with the median. Intervals beyond
-/// half and 1.75 times the median are doubled or missed pulses; the rest is averaged, which in an irregular
-/// rhythm is what a pulse rate means.
+/// half and 1.4 times the median count as doubled or missed pulses; the rest is averaged, which in an irregular
+/// rhythm comes nearer to what a monitor counts than their median.
 ///
 /// ```
 /// use auscult_operators::ppg::pulse_rate::rate_of;
@@ -63,7 +63,7 @@ struct State {
 /// ```
 pub fn rate_of(intervals_s: &mut [f32]) -> Option<(f64, f32)> {
     let median = median_in_place(intervals_s).filter(|&m| m > 0.0)?;
-    let fits = |s: f32| s >= 0.5 * median && s <= 1.75 * median;
+    let fits = |s: f32| s >= 0.5 * median && s <= 1.4 * median;
     // Summed in order of size: the caller's order must not show in the last bit.
     intervals_s.sort_unstable_by(f32::total_cmp);
     let kept = intervals_s.iter().copied().filter(|&s| fits(s));
@@ -163,8 +163,9 @@ impl Operator for PulseRate {
 pub static SPEC: Spec = Spec {
     name: "pulse_rate",
     summary: "Pulse rate from the last pulses of the photoplethysmogram",
-    description: "Mean of the intervals of the last 10 s that lie between half and 1.75 times their median, from at \
-        least 3. Its quality is the signal quality, smoothed over some seconds, times the median confidence of \
+    description: "Mean of the intervals of the last 10 s that lie between half and 1.4 times their median, from at \
+        least 3; beats too weak to reach the finger are not in it, so that it lies below the heart rate when there \
+        are many. Its quality is the signal quality, smoothed over some seconds, times the median confidence of \
         the pulses, times the share of intervals that agree; below the floor there is no rate. Without PPG ever \
         seen there is no reading at all. No perfusion index is offered: monitors send PPG with its steady part \
         removed and its gain adjusted, so that the ratio would be made up.",
