@@ -7,7 +7,7 @@ mod records;
 #[path = "support/walk.rs"]
 mod walk;
 
-use auscult_operators::{ppg, quality};
+use auscult_operators::{ppg, quality, respiration};
 use records::{Table, read};
 use std::path::Path;
 use walk::{Wave, walk};
@@ -97,4 +97,50 @@ fn pulse_rate_agrees_with_the_monitor() {
     all_heart.show("bidmc pulse_rate against HR");
     assert!(by_second.mean() <= 1.0 && all_heart.mean() <= 1.0 && all_pulse.mean() <= 1.0);
     assert!(by_second.kept() > 0.9 && all_pulse.kept() > 0.9);
+}
+
+/// Breaths per minute of one annotator in a window: from the first to the last breath inside it.
+fn annotated(breaths: &[f64], from_s: f64, to_s: f64) -> Option<f64> {
+    let inside: Vec<f64> = breaths.iter().map(|b| b / 125.0).filter(|&t| t >= from_s && t < to_s).collect();
+    let (first, last) = (inside.first()?, inside.last()?);
+    (inside.len() >= 3).then(|| 60.0 * (inside.len() - 1) as f64 / (last - first))
+}
+
+#[test]
+fn breaths_agree_with_two_annotators() {
+    let Some(root) = records::data("bidmc breaths") else { return };
+    let folder = root.join("bidmc");
+    let names = ["resp_rate", "resp_rate_impedance", "resp_rate_ppg"];
+    let mut all = [Score::default(), Score::default(), Score::default()];
+    let mut people = Score::default();
+    let chain = [quality::SPECS, ppg::SPECS, respiration::SPECS].concat();
+    for record in RECORDS {
+        let breaths = table(&folder, record, "Breaths");
+        let (one, two) = (breaths.at(0), breaths.at(1));
+        let mut scores = [Score::default(), Score::default(), Score::default()];
+        walk(&waves(&folder, record, &[("RESP", "resp"), ("PLETH", "ppg")]), &chain, |s, out| {
+            let end = (s + 1) as f64;
+            if out.find("resp_rate").is_none() || end < 36.0 {
+                return;
+            }
+            let window = |b: &[f64]| annotated(b, end - 32.0, end);
+            let (Some(a), Some(b)) = (window(&one), window(&two)) else { return };
+            people.add(Some(a), b);
+            for ((name, score), all) in names.iter().zip(&mut scores).zip(&mut all) {
+                let value = out.find(name).and_then(|r| r.value.ok());
+                score.add(value, (a + b) / 2.0);
+                all.add(value, (a + b) / 2.0);
+            }
+        });
+        for (name, score) in names.iter().zip(&scores) {
+            score.show(&format!("bidmc {record} {name}"));
+        }
+    }
+    people.show("bidmc annotator against annotator");
+    for (name, score) in names.iter().zip(&all) {
+        score.show(&format!("bidmc {name}"));
+    }
+    assert!(all[1].mean() <= 1.5 && all[1].kept() >= 0.8);
+    assert!(all[0].mean() <= 1.5 && all[0].kept() >= 0.8);
+    assert!(all[2].mean() <= 3.0 && all[2].kept() >= 0.3);
 }
