@@ -141,6 +141,7 @@ fn breaths_agree_with_two_annotators() {
         score.show(&format!("bidmc {name}"));
     }
     assert!(all[1].mean() <= 1.5 && all[1].kept() >= 0.8);
-    assert!(all[0].mean() <= 1.5 && all[0].kept() >= 0.8);
-    assert!(all[2].mean() <= 3.0 && all[2].kept() >= 0.3);
+    assert!(all[0].mean() <= 1.5 && all[0].kept() >= 0.9);
+    // The pulse is the weaker witness: it is asked only where impedance fails.
+    assert!(all[2].mean() <= 2.5 && all[2].kept() >= 0.2);
 }
