@@ -1,0 +1,182 @@
+//! Breaths in a window: by counting waves, checked by how well the window repeats itself.
+//! In: evenly spaced samples of any unit, their rate in Hz. Out: breaths per minute and a quality (0 to 1).
+
+use crate::window::{grade, median_in_place, rank_in_place};
+
+/// Slowest and fastest rate looked for (/min).
+pub const RANGE: (f64, f64) = (4.0, 60.0);
+
+/// Most samples of a window.
+pub const MOST: usize = 512;
+
+/// Most turning points of a window.
+const TURNS: usize = 256;
+
+/// Breaths per minute in a window and how far to believe it, or `None` if nothing in it looks like breathing.
+///
+/// Waves are counted as in Schäfer and Kratky: turning points that rise or fall less than a share of the usual are
+/// no breaths. The count is checked by the autocorrelation: where both agree and the window repeats itself well,
+/// the quality is high. `samples` is detrended in place.
+///
+/// ```
+/// use auscult_operators::respiration::breath_count::breaths_per_minute;
+/// let mut wave: Vec<f32> = (0..160).map(|i| libm::sinf(i as f32 / 5.0 * 2.0 * 3.14159 * 0.3)).collect();
+/// let (rate, quality) = breaths_per_minute(&mut wave, 5.0).unwrap();
+/// assert!((rate - 18.0).abs() < 0.3 && quality > 0.9, "{rate} {quality}");
+/// ```
+pub fn breaths_per_minute(samples: &mut [f32], rate_hz: f64) -> Option<(f64, f32)> {
+    if samples.len() < 16 || samples.len() > MOST || rate_hz <= 0.0 {
+        return None;
+    }
+    level(samples);
+    let counted = count_waves(samples, rate_hz);
+    let repeated = autocorrelation_rate(samples, rate_hz);
+    let (counted, repeated) = match (counted, repeated) {
+        (Some(c), Some(r)) => (c, r),
+        // One alone is weak evidence.
+        (Some((rate, steady)), None) => return Some((rate, 0.3 * steady)),
+        (None, Some((rate, height))) => return Some((rate, 0.3 * height)),
+        (None, None) => return None,
+    };
+    let apart = (counted.0 - repeated.0).abs();
+    let agree = grade(apart as f32, 1.5, 5.0);
+    let quality = (0.25 + 0.75 * agree) * (0.5 * counted.1 + 0.5 * repeated.1);
+    Some((counted.0, quality.clamp(0.0, 1.0)))
+}
+
+/// Takes away mean and slope.
+fn level(samples: &mut [f32]) {
+    let n = samples.len() as f64;
+    let centre = (n - 1.0) / 2.0;
+    let (mut sum, mut moment) = (0.0, 0.0);
+    for (i, &x) in samples.iter().enumerate() {
+        sum += f64::from(x);
+        moment += (i as f64 - centre) * f64::from(x);
+    }
+    let slope = moment * 12.0 / (n * (n * n - 1.0));
+    for (i, x) in samples.iter_mut().enumerate() {
+        *x = (f64::from(*x) - sum / n - (i as f64 - centre) * slope) as f32;
+    }
+}
+
+/// Rate from the times between breaths, and how steady they are.
+fn count_waves(x: &[f32], rate_hz: f64) -> Option<(f64, f32)> {
+    let mut turns = [(0.0_f32, 0.0_f32); TURNS];
+    let mut count = turning_points(x, &mut turns);
+    let mut swings = [0.0_f32; TURNS];
+    for k in 1..count {
+        swings[k - 1] = (turns[k].1 - turns[k - 1].1).abs();
+    }
+    let usual = rank_in_place(&mut swings[..count.saturating_sub(1)], 0.75)?;
+    // Under a slow breath most swings are noise: the spread of the whole window sets a floor.
+    let spread = (x.iter().map(|v| v * v).sum::<f32>() / x.len() as f32).sqrt();
+    let least = (0.3 * usual).max(0.6 * spread);
+    // Drop the smallest swing, which joins its neighbours, until every one is large enough.
+    loop {
+        let smallest = (1..count).min_by(|&a, &b| {
+            let swing = |k: usize| (turns[k].1 - turns[k - 1].1).abs();
+            swing(a).total_cmp(&swing(b))
+        })?;
+        if (turns[smallest].1 - turns[smallest - 1].1).abs() >= least {
+            break;
+        }
+        turns.copy_within(smallest + 1..count, smallest - 1);
+        count -= 2;
+    }
+    // Times between successive tops, and between successive bottoms: twice the evidence.
+    let mut spans = [0.0_f32; TURNS];
+    let n = count.checked_sub(2).filter(|&n| n >= 2)?;
+    for k in 0..n {
+        spans[k] = turns[k + 2].0 - turns[k].0;
+    }
+    let total: f64 = spans[..n].iter().map(|&s| f64::from(s)).sum();
+    let rate = 60.0 * rate_hz * n as f64 / total;
+    let mean = (total / n as f64) as f32;
+    let mut off = [0.0_f32; TURNS];
+    for k in 0..n {
+        off[k] = (spans[k] - mean).abs() / mean;
+    }
+    let spread = median_in_place(&mut off[..n])?;
+    let inside = rate >= RANGE.0 && rate <= RANGE.1;
+    inside.then(|| (rate, grade(spread, 0.08, 0.5)))
+}
+
+/// Tops and bottoms in turn as (place, height), with the place between samples by a parabola.
+fn turning_points(x: &[f32], turns: &mut [(f32, f32); TURNS]) -> usize {
+    let mut count = 0;
+    for i in 1..x.len() - 1 {
+        let (a, b, c) = (x[i - 1], x[i], x[i + 1]);
+        let top = b > a && b >= c;
+        let bottom = b < a && b <= c;
+        if !(top || bottom) || count == TURNS {
+            continue;
+        }
+        let bend = a - 2.0 * b + c;
+        let shift = if bend == 0.0 { 0.0 } else { (0.5 * (a - c) / bend).clamp(-0.5, 0.5) };
+        turns[count] = (i as f32 + shift, b);
+        count += 1;
+    }
+    count
+}
+
+/// Rate from the first high peak of the autocorrelation, and the height of that peak.
+fn autocorrelation_rate(x: &[f32], rate_hz: f64) -> Option<(f64, f32)> {
+    let shortest = ((60.0 / RANGE.1) * rate_hz).floor().max(1.0) as usize;
+    let longest = (((60.0 / RANGE.0) * rate_hz).ceil() as usize).min(x.len() / 2);
+    let energy: f32 = x.iter().map(|v| v * v).sum();
+    if energy <= 0.0 || longest <= shortest + 2 {
+        return None;
+    }
+    let mut at = [0.0_f32; MOST / 2 + 1];
+    for (lag, r) in at.iter_mut().enumerate().take(longest + 1).skip(shortest - 1) {
+        let later = &x[lag..];
+        let (mut both, mut here, mut there) = (0.0_f32, 0.0_f32, 0.0_f32);
+        for (a, b) in x.iter().zip(later) {
+            both += a * b;
+            here += a * a;
+            there += b * b;
+        }
+        let norm = (here * there).sqrt();
+        *r = if norm > 0.0 { both / norm } else { 0.0 };
+    }
+    let peaks = || (shortest..longest).filter(|&k| at[k] > at[k - 1] && at[k] >= at[k + 1]);
+    let highest = peaks().map(|k| at[k]).fold(0.0, f32::max);
+    // Multiples of the period are as high as the period: the first that is nearly as high is meant.
+    let first = peaks().find(|&k| at[k] >= 0.85 * highest && at[k] > 0.0)?;
+    let (a, b, c) = (at[first - 1], at[first], at[first + 1]);
+    let bend = a - 2.0 * b + c;
+    let shift = if bend < 0.0 { (0.5 * (a - c) / bend).clamp(-0.5, 0.5) } else { 0.0 };
+    Some((60.0 * rate_hz / (first as f64 + f64::from(shift)), b.clamp(0.0, 1.0)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wave(per_minute: f64, noise: f32, cardiac: f32) -> Vec<f32> {
+        (0..160_i64)
+            .map(|i| {
+                let t = i as f64 / 5.0;
+                let hash = ((i * 7919 + 13) % 101) as f32 / 50.0 - 1.0;
+                let turn = |per_minute: f64| libm::sin(t * per_minute / 60.0 * std::f64::consts::TAU) as f32;
+                turn(per_minute) + noise * hash + cardiac * turn(80.0) + 0.05 * t as f32
+            })
+            .collect()
+    }
+
+    #[test]
+    fn rates_are_found_under_noise_and_heartbeat() {
+        for rate in [6.0, 9.0, 14.0, 20.0, 31.0, 45.0] {
+            let (found, quality) = breaths_per_minute(&mut wave(rate, 0.1, 0.1), 5.0).unwrap();
+            assert!((found - rate).abs() < 0.8 && quality > 0.6, "{rate}: {found} {quality}");
+        }
+    }
+
+    #[test]
+    fn noise_alone_is_not_believed_and_nothing_is_none() {
+        let noise = breaths_per_minute(&mut wave(0.0, 1.0, 0.0), 5.0);
+        assert!(noise.is_none_or(|(_, quality)| quality < 0.5), "{noise:?}");
+        assert_eq!(breaths_per_minute(&mut [0.0; 160], 5.0), None);
+        assert_eq!(breaths_per_minute(&mut [1.0; 3], 5.0), None);
+    }
+}

@@ -1,0 +1,309 @@
+//! Sliding windows in fixed memory: rings, running means, decimation, medians.
+//! In: one number at a time. Out: the last ones, their mean, or their rank statistics, in the unit they came in.
+//! Saved states hold the logical content, oldest first, so equal states save as equal bytes.
+
+use serde::{Deserialize, Serialize};
+
+/// The longest ring that a saved state may claim, so that a broken state cannot ask for all memory.
+pub const MAX_RING: usize = 1 << 20;
+
+/// The last `capacity` numbers.
+///
+/// ```
+/// use auscult_operators::window::Ring;
+/// let mut ring = Ring::new(3);
+/// for x in [1.0, 2.0, 3.0, 4.0] {
+///     ring.push(x);
+/// }
+/// assert_eq!(ring.iter().collect::<Vec<_>>(), [2.0, 3.0, 4.0]);
+/// assert_eq!((ring.recent(0), ring.get(0), ring.get(3)), (Some(4.0), Some(2.0), None));
+/// ```
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(try_from = "SavedRing", into = "SavedRing")]
+pub struct Ring {
+    values: Vec<f32>,
+    head: usize,
+    capacity: usize,
+}
+
+/// A ring as it is saved.
+#[derive(Serialize, Deserialize)]
+struct SavedRing {
+    capacity: u32,
+    values: Vec<f32>,
+}
+
+impl From<Ring> for SavedRing {
+    fn from(ring: Ring) -> Self {
+        Self { capacity: ring.capacity as u32, values: ring.iter().collect() }
+    }
+}
+
+impl TryFrom<SavedRing> for Ring {
+    type Error = &'static str;
+    fn try_from(saved: SavedRing) -> Result<Self, Self::Error> {
+        let capacity = saved.capacity as usize;
+        if capacity == 0 || capacity > MAX_RING || saved.values.len() > capacity {
+            return Err("a ring of impossible size");
+        }
+        let mut ring = Self::new(capacity);
+        ring.values.extend_from_slice(&saved.values);
+        Ok(ring)
+    }
+}
+
+impl Ring {
+    /// An empty ring for `capacity` numbers, at least one and at most [`MAX_RING`].
+    pub fn new(capacity: usize) -> Self {
+        let capacity = capacity.clamp(1, MAX_RING);
+        Self { values: Vec::with_capacity(capacity), head: 0, capacity }
+    }
+
+    /// An empty ring for `span_s` seconds at `rate` per second, rounded up.
+    pub fn for_span(rate: f64, span_s: f64) -> Self {
+        Self::new((rate * span_s).ceil().max(1.0) as usize)
+    }
+
+    /// Adds a number and returns the one that fell out.
+    pub fn push(&mut self, x: f32) -> Option<f32> {
+        if self.values.len() < self.capacity {
+            self.values.push(x);
+            return None;
+        }
+        let old = std::mem::replace(&mut self.values[self.head], x);
+        self.head += 1;
+        if self.head == self.capacity {
+            self.head = 0;
+        }
+        Some(old)
+    }
+
+    /// Number `i`, counted from the oldest.
+    pub fn get(&self, i: usize) -> Option<f32> {
+        if i >= self.values.len() {
+            return None;
+        }
+        let at = self.head + i;
+        Some(self.values[if at >= self.values.len() { at - self.values.len() } else { at }])
+    }
+
+    /// Number `i`, counted back from the newest.
+    pub fn recent(&self, i: usize) -> Option<f32> {
+        self.values.len().checked_sub(i + 1).and_then(|k| self.get(k))
+    }
+
+    /// The content in two pieces, oldest first.
+    pub fn as_slices(&self) -> (&[f32], &[f32]) {
+        let (newer, older) = self.values.split_at(self.head);
+        (older, newer)
+    }
+
+    /// The content, oldest first.
+    pub fn iter(&self) -> impl DoubleEndedIterator<Item = f32> + '_ {
+        let (older, newer) = self.as_slices();
+        older.iter().chain(newer).copied()
+    }
+
+    /// How many numbers are held.
+    pub fn len(&self) -> usize {
+        self.values.len()
+    }
+
+    /// Whether nothing is held.
+    pub fn is_empty(&self) -> bool {
+        self.values.is_empty()
+    }
+
+    /// Whether the next number pushes one out.
+    pub fn is_full(&self) -> bool {
+        self.values.len() == self.capacity
+    }
+
+    /// How many numbers can be held.
+    pub fn capacity(&self) -> usize {
+        self.capacity
+    }
+
+    /// Forgets the content and keeps the memory.
+    pub fn clear(&mut self) {
+        self.values.clear();
+        self.head = 0;
+    }
+
+    /// Smallest and largest number held.
+    pub fn extremes(&self) -> Option<(f32, f32)> {
+        let first = self.get(0)?;
+        Some(self.iter().fold((first, first), |(lo, hi), x| (lo.min(x), hi.max(x))))
+    }
+}
+
+/// Mean of the last `capacity` numbers, summed anew once per turn of the ring so that an artefact that has left
+/// the window leaves no rounding error behind.
+///
+/// ```
+/// use auscult_operators::window::MovingMean;
+/// let mut mean = MovingMean::new(2);
+/// assert_eq!([1e12, 1.0, 2.0, 4.0].map(|x| mean.push(x)), [1e12, 5e11 + 0.5, 1.5, 3.0]);
+/// ```
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct MovingMean {
+    ring: Ring,
+    sum: f64,
+    until_renewed: u32,
+}
+
+impl MovingMean {
+    /// An empty window of `capacity` numbers.
+    pub fn new(capacity: usize) -> Self {
+        let ring = Ring::new(capacity);
+        Self { until_renewed: ring.capacity() as u32, ring, sum: 0.0 }
+    }
+
+    /// Adds a number and returns the mean of those held.
+    pub fn push(&mut self, x: f32) -> f64 {
+        let old = self.ring.push(x).unwrap_or(0.0);
+        self.sum += f64::from(x) - f64::from(old);
+        self.until_renewed = self.until_renewed.saturating_sub(1);
+        if self.until_renewed == 0 {
+            self.until_renewed = self.ring.capacity() as u32;
+            self.sum = self.ring.iter().map(f64::from).sum();
+        }
+        self.sum / self.ring.len() as f64
+    }
+}
+
+/// Means of `factor` numbers at a time: the plain way to a lower rate for signals that are already band-limited.
+///
+/// ```
+/// use auscult_operators::window::Decimator;
+/// let mut half = Decimator::new(2);
+/// assert_eq!([1.0, 3.0, 5.0].map(|x| half.push(x)), [None, Some(2.0), None]);
+/// ```
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Decimator {
+    factor: u32,
+    count: u32,
+    sum: f32,
+}
+
+impl Decimator {
+    /// One mean per `factor` numbers; zero counts as one.
+    pub fn new(factor: u32) -> Self {
+        Self { factor: factor.max(1), count: 0, sum: 0.0 }
+    }
+
+    /// Adds a number; every `factor`-th time returns their mean.
+    pub fn push(&mut self, x: f32) -> Option<f32> {
+        self.sum += x;
+        self.count += 1;
+        if self.count < self.factor {
+            return None;
+        }
+        let mean = self.sum / self.count as f32;
+        (self.sum, self.count) = (0.0, 0);
+        Some(mean)
+    }
+}
+
+/// The number at rank `share` (0 smallest, 1 largest; no interpolation). Reorders the slice; allocates nothing.
+///
+/// ```
+/// use auscult_operators::window::rank_in_place;
+/// assert_eq!(rank_in_place(&mut [3.0, 1.0, 2.0, 5.0, 4.0], 0.25), Some(2.0));
+/// assert_eq!(rank_in_place(&mut [], 0.5), None);
+/// ```
+pub fn rank_in_place(values: &mut [f32], share: f32) -> Option<f32> {
+    let last = values.len().checked_sub(1)?;
+    let at = ((share * last as f32).round().max(0.0) as usize).min(last);
+    Some(*values.select_nth_unstable_by(at, f32::total_cmp).1)
+}
+
+/// The median, for an even count the mean of the two in the middle. Reorders the slice; allocates nothing.
+///
+/// ```
+/// use auscult_operators::window::median_in_place;
+/// assert_eq!(median_in_place(&mut [3.0, 1.0, 2.0]), Some(2.0));
+/// assert_eq!(median_in_place(&mut [4.0, 1.0, 2.0, 3.0]), Some(2.5));
+/// ```
+pub fn median_in_place(values: &mut [f32]) -> Option<f32> {
+    let middle = values.len() / 2;
+    let even = values.len().is_multiple_of(2);
+    let last = values.len().checked_sub(1)?;
+    let (below, &mut upper, _) = values.select_nth_unstable_by(middle.min(last), f32::total_cmp);
+    if !even {
+        return Some(upper);
+    }
+    let lower = below.iter().copied().max_by(f32::total_cmp).unwrap_or(upper);
+    Some(lower + (upper - lower) / 2.0)
+}
+
+/// One at or below `good`, zero at or beyond `bad`, a straight line between: how a measure becomes a quality.
+///
+/// ```
+/// use auscult_operators::window::grade;
+/// assert_eq!([0.0, 2.0, 3.0, 9.0].map(|x| grade(x, 2.0, 4.0)), [1.0, 1.0, 0.5, 0.0]);
+/// assert_eq!(grade(f32::NAN, 2.0, 4.0), 0.0);
+/// assert_eq!(grade(1e9, f32::MAX, f32::INFINITY), 1.0);
+/// ```
+pub fn grade(measure: f32, good: f32, bad: f32) -> f32 {
+    if measure <= good {
+        return 1.0;
+    }
+    let share = (bad - measure) / (bad - good);
+    if share.is_nan() { 0.0 } else { share.clamp(0.0, 1.0) }
+}
+
+/// A number that arithmetic can stand: inside `low..=high`, and zero for NaN.
+///
+/// ```
+/// use auscult_operators::window::tame;
+/// assert_eq!([1.0, 3e38, f32::NAN].map(|x| tame(x, -5.0, 5.0)), [1.0, 5.0, 0.0]);
+/// ```
+pub fn tame(x: f32, low: f32, high: f32) -> f32 {
+    if x.is_nan() { 0.0 } else { x.clamp(low, high) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::operator::{load_state, save_state};
+
+    #[test]
+    fn a_ring_saved_after_any_push_goes_on_alike() {
+        let mut ring = Ring::new(5);
+        for i in 0..13 {
+            ring.push(i as f32);
+            let (mut bytes, mut again) = (vec![], vec![]);
+            save_state(&ring, &mut bytes);
+            let mut other: Ring = load_state("test", &bytes).unwrap();
+            save_state(&other, &mut again);
+            assert_eq!(bytes, again);
+            assert_eq!(other.push(99.0), ring.clone().push(99.0), "after {i}");
+            assert_eq!(other.recent(0), Some(99.0));
+        }
+        assert_eq!(ring.extremes(), Some((8.0, 12.0)));
+    }
+
+    #[test]
+    fn a_ring_of_impossible_size_is_refused() {
+        for (capacity, values) in [(0, vec![]), (2, vec![1.0; 3]), (u32::MAX, vec![])] {
+            assert!(Ring::try_from(SavedRing { capacity, values }).is_err());
+        }
+    }
+
+    #[test]
+    fn means_forget_what_has_left() {
+        let mut mean = MovingMean::new(7);
+        mean.push(3e38);
+        let last = (0..14).map(|_| mean.push(1e-6)).last();
+        assert!((last.unwrap() - 1e-6).abs() < 1e-12);
+    }
+
+    #[test]
+    fn ranks_match_sorting() {
+        let mut x: Vec<f32> = (0..40).map(|i| ((i * 17) % 40) as f32 - 20.0).collect();
+        assert_eq!(median_in_place(&mut x), Some(-0.5));
+        assert_eq!(rank_in_place(&mut x, 1.0), Some(19.0));
+        assert_eq!(rank_in_place(&mut x, 0.0), Some(-20.0));
+    }
+}

@@ -1,0 +1,133 @@
+//! Signal quality on recordings judged by people, and on a record with known noise.
+//! In: challenge2011, nstdb, mitdb, bidmc, challenge2015. Out: figures on standard error, floors asserted.
+#![allow(clippy::unwrap_used, clippy::print_stderr, reason = "figures of a test")]
+
+#[path = "support/records.rs"]
+mod records;
+#[path = "support/walk.rs"]
+mod walk;
+
+use auscult_operators::quality::SPECS;
+use records::{Table, read, wfdb};
+use walk::{Wave, walk};
+
+/// Quality and state of each second of one wave.
+fn judge(channel: &str, rate: f64, samples: Vec<f32>) -> Vec<(f64, f64)> {
+    let wave = Wave::new(channel, rate, samples);
+    let id = wave.channel;
+    let mut seen = vec![];
+    walk(&[wave], SPECS, |_, out| {
+        let of = |name: &str| out.find_on(name, id).unwrap().value.unwrap();
+        seen.push((of("signal_quality"), of("quality_state")));
+    });
+    seen
+}
+
+fn mean(x: impl IntoIterator<Item = f64>) -> f64 {
+    let (sum, n) = x.into_iter().fold((0.0, 0), |(s, n), v| (s + v, n + 1));
+    sum / f64::from(n.max(1))
+}
+
+#[test]
+fn people_and_quality_agree_on_phone_ecgs() {
+    let Some(root) = records::data("challenge2011") else { return };
+    let folder = root.join("challenge2011");
+    let labels = String::from_utf8(read(&folder, "", "quality_dev.csv").unwrap()).unwrap();
+    let (mut good, mut bad) = (vec![], vec![]);
+    for line in labels.lines().skip(1) {
+        let (record, label) = line.split_once(',').unwrap();
+        let text = read(&folder, "set-a_dev.tar.gz", &format!("set-a/{record}.txt")).unwrap();
+        let table = Table::parse(&format!("head\n{}", String::from_utf8(text).unwrap()));
+        let leads = (1..=12).map(|lead| {
+            // Counts of 5 microvolts.
+            let samples = table.at(lead).iter().map(|x| (x * 0.005) as f32).collect();
+            mean(judge("ecg", 500.0, samples).iter().map(|s| s.0))
+        });
+        let worst = leads.fold(1.0_f64, f64::min);
+        if label.trim() == "acceptable" { good.push(worst) } else { bad.push(worst) }
+    }
+    let wins = good.iter().flat_map(|g| bad.iter().map(move |b| if g > b { 1.0 } else { 0.5 * f64::from(u8::from(g == b)) }));
+    let auc = mean(wins);
+    let right = good.iter().filter(|&&q| q >= 0.5).count() + bad.iter().filter(|&&q| q < 0.5).count();
+    let accuracy = right as f64 / (good.len() + bad.len()) as f64;
+    eprintln!("challenge2011: AUC {auc:.3}, accuracy {accuracy:.3} at 0.5; good {good:.2?} bad {bad:.2?}");
+    assert!(auc > 0.8 && accuracy > 0.75, "{auc} {accuracy}");
+}
+
+#[test]
+fn added_noise_lowers_quality() {
+    let Some(root) = records::data("nstdb") else { return };
+    let folder = root.join("nstdb");
+    let header = String::from_utf8(read(&folder, "", "118e_6.hea").unwrap()).unwrap();
+    for signal in wfdb(&header, &read(&folder, "", "118e_6.dat").unwrap()) {
+        let seconds = judge("ecg_ii", signal.rate, signal.samples);
+        let noisy = |s: usize| s >= 300 && (s - 300) % 240 < 120;
+        let of = |want: bool| mean(seconds.iter().enumerate().filter(|(s, _)| noisy(*s) == want).map(|(_, q)| q.0));
+        eprintln!("nstdb {}: clean {:.3}, noisy {:.3}", signal.name, of(false), of(true));
+        assert!(of(false) > 0.85 && of(true) < of(false) - 0.2);
+    }
+}
+
+#[test]
+fn ward_recordings_are_mostly_good() {
+    let Some(root) = records::data("mitdb, bidmc, challenge2015") else { return };
+    let folder = root.join("mitdb");
+    let mut shares = vec![];
+    for name in std::fs::read_dir(&folder).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()) {
+        let Some(record) = name.strip_suffix(".hea") else { continue };
+        let header = String::from_utf8(read(&folder, "", &name).unwrap()).unwrap();
+        let Some(bytes) = read(&folder, "", &format!("{record}.dat")) else { continue };
+        for signal in wfdb(&header, &bytes).into_iter().take(1) {
+            let seconds = judge("ecg_ii", signal.rate, signal.samples);
+            let share = mean(seconds.iter().map(|q| f64::from(u8::from(q.0 >= 0.5))));
+            eprintln!("mitdb {record} {}: good {share:.3}", signal.name);
+            shares.push(share);
+        }
+    }
+    eprintln!("mitdb, {} records: share of seconds at 0.5 or better {:.3}", shares.len(), mean(shares.iter().copied()));
+    assert!(mean(shares) > 0.98);
+}
+
+/// A true alarm must not be hidden as a poor signal: the best ECG lead of its last ten seconds stays good.
+#[test]
+fn true_alarms_keep_their_signal() {
+    let Some(root) = records::data("challenge2015") else { return };
+    let folder = root.join("challenge2015");
+    let alarms = String::from_utf8(read(&folder, "", "ALARMS").unwrap()).unwrap();
+    let (mut kept, mut all, mut ppg) = (0, 0, [vec![], vec![]]);
+    for line in alarms.lines() {
+        let fields: Vec<&str> = line.split(',').collect();
+        let Some(header) = read(&folder, "more.tar.gz", &format!("{}.hea", fields[0])) else { continue };
+        let bytes = read(&folder, "more.tar.gz", &format!("{}.mat", fields[0])).unwrap();
+        let signals = wfdb(&String::from_utf8(header).unwrap(), &bytes);
+        let truth = fields[2].trim() == "1";
+        let mut best = 0.0_f64;
+        for signal in signals {
+            let name = signal.name.trim();
+            let channel = match name {
+                "PLETH" => "ppg",
+                "ABP" => "abp",
+                "RESP" => "resp",
+                _ => "ecg",
+            };
+            let end = (290.0 * signal.rate) as usize..(300.0 * signal.rate) as usize;
+            let from = end.start - (20.0 * signal.rate) as usize;
+            let Some(samples) = signal.samples.get(from..end.end) else { continue };
+            let seconds = judge(channel, signal.rate, samples.to_vec());
+            let quality = mean(seconds[20..].iter().map(|q| q.0));
+            if std::env::var_os("AUSCULT_SHOW").is_some() { eprintln!("{} {} {} {name}: {quality:.2}", fields[0], fields[1], fields[2]);}
+            if channel == "ecg" {
+                best = best.max(quality);
+            } else if channel == "ppg" {
+                ppg[usize::from(truth)].push(quality);
+            }
+        }
+        if truth {
+            all += 1;
+            kept += u32::from(best >= 0.5);
+        }
+    }
+    eprintln!("challenge2015: {kept} of {all} true alarms keep a lead of 0.5 or better");
+    let [false_ppg, true_ppg] = ppg.map(mean);
+    eprintln!("challenge2015 PPG: {true_ppg:.2} where the alarm is true, {false_ppg:.2} where false");
+}
