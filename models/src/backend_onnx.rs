@@ -1,0 +1,243 @@
+//! The ONNX back end: the only file that knows ONNX Runtime and the `ort` crate.
+//! In: the bytes of a graph, rows of float32 columns. Out: one number a row, or why there is none.
+//!
+//! One thread, one row at a time, basic graph optimisation only: the same row gives the same bits on one machine.
+
+use std::path::PathBuf;
+use std::sync::{Mutex, OnceLock, PoisonError};
+
+use ort::environment::Environment;
+use ort::logging::LogLevel;
+use ort::session::{Session, builder::GraphOptimizationLevel};
+use ort::value::{Outlet, TensorElementType, TensorRef};
+use serde::Serialize;
+use thiserror::Error;
+
+use crate::manifest::Manifest;
+use crate::onnxruntime::{FindError, Origin, Search, fetch};
+use crate::predict::{Failure, Network};
+use crate::registry::ModelError;
+
+/// The shared library that is loaded.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Library {
+    /// Where it lies.
+    pub path: PathBuf,
+    /// Where it was looked for.
+    pub origin: Origin,
+    /// Its version, from its own symbol table.
+    pub version: String,
+    /// sha256 of the file.
+    pub sha256: String,
+    /// What the running library says of its build.
+    pub build: String,
+}
+
+/// Why ONNX Runtime could not be started.
+#[derive(Debug, Error)]
+pub enum RuntimeError {
+    /// A library that a person named cannot be used.
+    #[error("ONNX Runtime: {0}")]
+    Named(String),
+    /// No library was found; everything that was tried.
+    #[error("no ONNX Runtime on this machine: {}; {}", tried.join("; "), fetch::BY_HAND)]
+    NotFound {
+        /// What was found and why it was of no use.
+        tried: Vec<String>,
+    },
+    /// Another library runs in this process already.
+    #[error("ONNX Runtime runs from {running} already, {asked} cannot be used besides")]
+    Running {
+        /// The one that runs.
+        running: String,
+        /// The one asked for.
+        asked: String,
+    },
+}
+
+/// ONNX Runtime, started. There is one per process, and it stays to the end.
+#[derive(Debug)]
+pub struct Runtime {
+    environment: Environment,
+    library: Library,
+}
+
+static RUNTIME: OnceLock<Runtime> = OnceLock::new();
+/// Held while starting, so that two threads do not start two.
+static STARTING: Mutex<()> = Mutex::new(());
+
+impl Runtime {
+    /// Starts ONNX Runtime from the first library that can be used, or gives the one that runs.
+    ///
+    /// # Errors
+    /// [`RuntimeError`], with what to do by hand.
+    pub fn start(search: &Search) -> Result<&'static Runtime, RuntimeError> {
+        let _guard = STARTING.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(runtime) = RUNTIME.get() {
+            return runtime.fits(search);
+        }
+        let mut tried = Vec::new();
+        for origin in Origin::ALL {
+            let found = search.at(origin).map_err(|e: FindError| e.to_string());
+            match found.and_then(|path| path.map(|p| load(p, origin)).transpose()) {
+                Ok(None) => {}
+                Ok(Some(runtime)) => return Ok(RUNTIME.get_or_init(|| runtime)),
+                Err(e) if origin.is_choice() => return Err(RuntimeError::Named(e)),
+                Err(e) => tried.push(e),
+            }
+        }
+        Err(RuntimeError::NotFound { tried })
+    }
+
+    fn fits(&'static self, search: &Search) -> Result<&'static Runtime, RuntimeError> {
+        let asked = search.at(Origin::Configured).map_err(|e| RuntimeError::Named(e.to_string()))?;
+        match asked {
+            Some(path) if path != self.library.path => Err(RuntimeError::Running {
+                running: self.library.path.display().to_string(),
+                asked: path.display().to_string(),
+            }),
+            _ => Ok(self),
+        }
+    }
+
+    /// The library that is loaded.
+    pub fn library(&self) -> &Library {
+        &self.library
+    }
+
+    /// As it stands in events: `onnxruntime 1.31.1`.
+    pub fn name(&self) -> String {
+        format!("onnxruntime {}", self.library.version)
+    }
+}
+
+fn load(path: PathBuf, origin: Origin) -> Result<Runtime, String> {
+    // Resolved, so that what is hashed is what is loaded.
+    let path = path.canonicalize().map_err(|e| format!("{}: {e}", path.display()))?;
+    let bytes = std::fs::read(&path).map_err(|e| format!("{}: {e}", path.display()))?;
+    let sha256 = fetch::hex(&<sha2::Sha256 as sha2::Digest>::digest(&bytes));
+    let version = version(&bytes).unwrap_or_else(|| "of unknown version".into());
+    let builder = ort::init_from(&path).map_err(|e| e.to_string())?;
+    let environment =
+        builder.with_name("auscult").with_telemetry(false).build().map_err(|e| e.to_string())?;
+    // What goes wrong comes back as an error; the library's own lines on stderr would only double it.
+    environment.set_log_level(LogLevel::Fatal);
+    let build = ort::info().trim_start_matches("ORT Build Info: ").to_owned();
+    Ok(Runtime { environment, library: Library { path, origin, version, sha256, build } })
+}
+
+/// The version in the library's symbol versions (`VERS_1.31.1`), which every release since 2019 carries.
+fn version(library: &[u8]) -> Option<String> {
+    let mark = b"\0VERS_";
+    let at = library.windows(mark.len()).position(|w| w == mark)? + mark.len();
+    let end = library.get(at..)?.iter().position(|b| *b == 0)?;
+    let text = std::str::from_utf8(&library[at..at + end]).ok()?;
+    let numbers = text.split('.').filter(|p| p.parse::<u32>().is_ok()).count();
+    (numbers == 3 && text.split('.').count() == 3).then(|| text.to_owned())
+}
+
+/// A graph that is loaded and fits its manifest.
+#[derive(Debug)]
+pub struct OnnxNetwork {
+    session: Session,
+    output: String,
+    index: usize,
+}
+
+impl OnnxNetwork {
+    /// Loads a graph from memory (never from a path: what was hashed is what runs) and compares it with the manifest.
+    ///
+    /// # Errors
+    /// [`ModelError::Load`] or [`ModelError::Graph`].
+    pub fn open(runtime: &Runtime, manifest: &Manifest, bytes: &[u8]) -> Result<Self, ModelError> {
+        let fail = |reason: String| ModelError::Load { name: manifest.name.clone(), reason };
+        let session = session(runtime, bytes).map_err(|e| fail(e.to_string()))?;
+        compare(&session, manifest)?;
+        Ok(Self { session, output: manifest.output.name.clone(), index: manifest.output.index })
+    }
+}
+
+fn session(runtime: &Runtime, bytes: &[u8]) -> ort::Result<Session> {
+    Session::builder(&runtime.environment)?
+        .with_intra_threads(1)?
+        .with_inter_threads(1)?
+        .with_parallel_execution(false)?
+        .with_deterministic_compute(true)?
+        .with_optimization_level(GraphOptimizationLevel::Level1)?
+        .commit_from_memory(bytes)
+}
+
+/// Refuses a graph that is not what the manifest says.
+fn compare(session: &Session, manifest: &Manifest) -> Result<(), ModelError> {
+    let differ = |what, found: String, expected: String| {
+        Err(ModelError::Graph { name: manifest.name.clone(), what, found, expected })
+    };
+    let opset = session.opset_for_domain("").map_or("none".into(), |v| v.to_string());
+    if opset != manifest.opset.to_string() {
+        return differ("the operator set", opset, manifest.opset.to_string());
+    }
+    let [input] = session.inputs() else {
+        return differ("the number of inputs", session.inputs().len().to_string(), "1".into());
+    };
+    let columns = manifest.columns() as i64;
+    if !matches!(shape(input), Some([-1 | 1, n]) if *n == columns) {
+        return differ("the input", describe(input), format!("float32 [any or 1, {columns}]"));
+    }
+    let Some(output) = session.outputs().iter().find(|o| o.name() == manifest.output.name) else {
+        let names: Vec<_> = session.outputs().iter().map(|o| o.name()).collect();
+        return differ("the output", format!("{names:?}"), format!("{:?}", manifest.output.name));
+    };
+    let index = manifest.output.index;
+    let fits = match shape(output) {
+        Some([-1 | 1, n]) => *n > index as i64,
+        Some([-1 | 1]) => index == 0,
+        _ => false,
+    };
+    if !fits {
+        return differ("the output", describe(output), format!("float32 [any or 1, more than {index}]"));
+    }
+    Ok(())
+}
+
+/// Shape of a float32 tensor; -1 is open.
+fn shape(end: &Outlet) -> Option<&[i64]> {
+    let float = end.dtype().tensor_type() == Some(TensorElementType::Float32);
+    end.dtype().tensor_shape().filter(|_| float).map(|s| &**s)
+}
+
+fn describe(end: &Outlet) -> String {
+    match (end.dtype().tensor_type(), end.dtype().tensor_shape()) {
+        (Some(of), Some(shape)) => format!("{of:?} {:?}", &**shape),
+        _ => "not a tensor".into(),
+    }
+}
+
+impl Network for OnnxNetwork {
+    fn run(&mut self, columns: &[f32]) -> Result<f64, Failure> {
+        let fail = |e: ort::Error| Failure::Runtime(e.to_string());
+        let input = TensorRef::from_array_view(([1, columns.len()], columns)).map_err(fail)?;
+        let outputs = self.session.run(ort::inputs![input]).map_err(fail)?;
+        let output = outputs.get(&self.output).ok_or_else(|| Failure::Runtime("no output".into()))?;
+        let (shape, data) = output.try_extract_tensor::<f32>().map_err(fail)?;
+        // One row was asked: [1, n], or [1] for a column without a name.
+        let one_row = shape.first() == Some(&1) && shape.len() <= 2;
+        match data.get(self.index) {
+            Some(value) if one_row => Ok(f64::from(*value)),
+            _ => Err(Failure::Shape { found: shape.to_vec(), index: self.index }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::version;
+
+    #[test]
+    fn the_version_is_read_from_the_symbol_versions() {
+        let of = |bytes: &[u8]| version(bytes);
+        assert_eq!(of(b"xx\0VERS_1.31.1\0yy").as_deref(), Some("1.31.1"));
+        assert_eq!(of(b"xx\0VERS_1.31\0yy"), None);
+        assert_eq!(of(b"xx\0VERS_1.31.1"), None);
+        assert_eq!(of(b""), None);
+    }
+}

@@ -1,0 +1,126 @@
+//! From what is known of a patient to the row that a model declared.
+//! In: the patient's values and readings, the event time. Out: one value or the reason for its absence per input, in
+//! the model's order and in the engine's units (the manifest was refused if the model's differ).
+
+use auscult_operators::signal::{ChannelId, EventTime, Missing, Reading, Span, Values};
+
+use crate::manifest::{Input, Manifest};
+use crate::predict::Row;
+
+/// How old a reading may be if its input states no `max_age_s`. Channels have their own validity.
+pub const READING_AGE: Span = Span::seconds_const(60);
+
+/// The row of one patient as of `now`. A missing value stays missing: what that means is the model's policy, applied
+/// when the row is answered.
+///
+/// ```
+/// use auscult_models::{Registry, features::row};
+/// use auscult_operators::signal::{ChannelId, EventTime, Missing, Observed, Origin, Values};
+/// let registry = Registry::embedded();
+/// let manifest = &registry.find("sepsis_vitals").unwrap().manifest;
+/// let (spo2, t) = (ChannelId::named("spo2").unwrap(), EventTime::from_seconds);
+/// let mut values = Values::default();
+/// values.store(spo2, Observed { value: 93.0, observed_at: t(0), valid_until: t(60), quality: 1.0, origin: Origin::Reported });
+/// let early = row(manifest, &values, &|_| None, t(30));
+/// assert_eq!(early.inputs[0], Err(Missing::NoData)); // heart rate
+/// assert_eq!(early.inputs[1], Ok(93.0));
+/// assert_eq!(row(manifest, &values, &|_| None, t(60)).inputs[1], Err(Missing::Stale));
+/// ```
+pub fn row(
+    manifest: &Manifest,
+    values: &Values,
+    readings: &dyn Fn(&str) -> Option<Reading>,
+    now: EventTime,
+) -> Row {
+    Row { inputs: manifest.inputs.iter().map(|i| value(i, values, readings, now)).collect() }
+}
+
+fn value(
+    input: &Input,
+    values: &Values,
+    readings: &dyn Fn(&str) -> Option<Reading>,
+    now: EventTime,
+) -> Result<f64, Missing> {
+    let limit = input.max_age_s.map(Span::from_seconds);
+    let (value, quality, age, limit) = match ChannelId::named(&input.feature) {
+        Some(channel) => {
+            let seen = values.at(channel, now)?;
+            (seen.value, seen.quality, now - seen.observed_at, limit)
+        }
+        None => {
+            let reading = readings(&input.feature).ok_or(Missing::NoData)?;
+            (reading.value?, reading.quality, now - reading.time, Some(limit.unwrap_or(READING_AGE)))
+        }
+    };
+    if limit.is_some_and(|l| age > l) {
+        return Err(Missing::Stale);
+    }
+    // Written so that a quality that is not a number is low.
+    let good = quality >= input.min_quality;
+    if !good {
+        return Err(Missing::LowQuality);
+    }
+    if value.is_finite() { Ok(value) } else { Err(Missing::Implausible) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Registry;
+    use auscult_operators::signal::{Observed, Origin};
+
+    fn manifest(change: impl Fn(&mut Input)) -> Manifest {
+        let mut m = Registry::embedded().find("sepsis_vitals").unwrap().manifest.clone();
+        m.inputs.truncate(1);
+        change(&mut m.inputs[0]);
+        m
+    }
+
+    fn values(quality: f32, value: f64) -> Values {
+        let mut v = Values::default();
+        let t = EventTime::from_seconds;
+        let heart_rate = ChannelId::named("heart_rate").unwrap();
+        let seen =
+            Observed { value, observed_at: t(100), valid_until: t(110), quality, origin: Origin::Derived };
+        v.store(heart_rate, seen);
+        v
+    }
+
+    #[test]
+    fn age_limit_and_quality_make_a_channel_missing() {
+        let at = |m: &Manifest, v: &Values, s| row(m, v, &|_| None, EventTime::from_seconds(s)).inputs[0];
+        let (plain, v) = (manifest(|_| ()), values(0.5, 80.0));
+        assert_eq!(at(&plain, &v, 109), Ok(80.0));
+        assert_eq!(at(&plain, &v, 110), Err(Missing::Stale));
+        let young = manifest(|i| i.max_age_s = Some(5.0));
+        assert_eq!((at(&young, &v, 105), at(&young, &v, 106)), (Ok(80.0), Err(Missing::Stale)));
+        let choosy = manifest(|i| i.min_quality = 0.6);
+        assert_eq!(at(&choosy, &v, 105), Err(Missing::LowQuality));
+        assert_eq!(at(&plain, &values(f32::NAN, 80.0), 105), Err(Missing::LowQuality));
+        assert_eq!(at(&plain, &values(1.0, f64::NAN), 105), Err(Missing::Implausible));
+    }
+
+    #[test]
+    fn a_reading_keeps_its_reason_and_grows_stale() {
+        let m = manifest(|i| i.feature = "rmssd".into());
+        let reading = |value| Reading {
+            name: "rmssd",
+            channel: None,
+            time: EventTime::from_seconds(100),
+            window: Span::EPOCH,
+            value,
+            quality: 1.0,
+        };
+        let at = |value, s| {
+            let found = |name: &str| (name == "rmssd").then(|| reading(value));
+            row(&m, &Values::default(), &found, EventTime::from_seconds(s)).inputs[0]
+        };
+        assert_eq!(at(Ok(31.0), 160), Ok(31.0));
+        assert_eq!(at(Ok(31.0), 161), Err(Missing::Stale));
+        assert_eq!(at(Err(Missing::TooFew), 100), Err(Missing::TooFew));
+        assert_eq!(
+            row(&m, &Values::default(), &|_| None, EventTime::default()).inputs[0],
+            Err(Missing::NoData)
+        );
+    }
+}
