@@ -142,14 +142,20 @@ impl Stretch {
             Data::Counts(c, missing) => {
                 Samples::Counts { counts: c[from..to].to_vec(), scale, offset, missing: *missing }
             }
-            Data::Wide(c, missing) => Samples::Values(
-                c[from..to]
-                    .iter()
-                    .map(|&x| {
-                        if Some(x) == *missing { f32::NAN } else { (f64::from(x) * scale + offset) as f32 }
-                    })
-                    .collect(),
-            ),
+            Data::Wide(c, missing) => {
+                Samples::Values(
+                    c[from..to]
+                        .iter()
+                        .map(|&x| {
+                            if Some(x) == *missing {
+                                f32::NAN
+                            } else {
+                                (f64::from(x) * scale + offset) as f32
+                            }
+                        })
+                        .collect(),
+                )
+            }
             Data::Values(v) => Samples::Values(
                 v[from..to]
                     .iter()
@@ -215,18 +221,23 @@ impl Recording {
                     rec.append(wave.channel, wave.rate, at.round() as u64, wave.samples);
                 }
             }
-            rec.observations.extend(frame.observations.iter().filter(|o| o.observed_at >= start).map(|o| {
-                RecordedValue { channel: o.channel, at: o.observed_at - start, value: o.value }
-            }));
+            rec.observations.extend(
+                frame.observations.iter().filter(|o| o.observed_at >= start).map(|o| RecordedValue {
+                    channel: o.channel,
+                    at: o.observed_at - start,
+                    value: o.value,
+                }),
+            );
         }
         rec.sort();
         rec
     }
 
     fn append(&mut self, channel: ChannelId, rate: Hertz, first_sample: u64, samples: Samples) {
-        let found = self.waves.iter().position(|w| {
-            w.rate == rate && w.mapping.as_ref().is_ok_and(|m| m.channel == channel)
-        });
+        let found = self
+            .waves
+            .iter()
+            .position(|w| w.rate == rate && w.mapping.as_ref().is_ok_and(|m| m.channel == channel));
         let index = found.unwrap_or_else(|| {
             self.waves.push(RecordedWave {
                 label: channel.row().label.into(),

@@ -7,7 +7,9 @@ use std::path::Path;
 use auscult_operators::signal::{Hertz, Span};
 
 use super::{Place, ReadError, stem, text_of};
-use crate::recording::{ChannelMap, Data, Mapping, NotMapped, RecordedValue, RecordedWave, Recording, Stretch};
+use crate::recording::{
+    ChannelMap, Data, Mapping, NotMapped, RecordedValue, RecordedWave, Recording, Stretch,
+};
 
 /// Rates below this, in samples per second, are values of a monitor rather than waveforms.
 const SLOWEST_WAVE_HZ: f64 = 4.0;
@@ -17,7 +19,7 @@ pub const MAX_COLUMNS: usize = 1_024;
 /// Reads a CSV file.
 ///
 /// Empty cells and `NaN` are missing samples. Times may be in seconds (`Time [s]`) or milliseconds (`Time [ms]`)
-/// and must be even: no row may be off its place by more than half a sample plus the last digit written.
+/// and must be even: no row may be off its place by more than a tenth of a sample plus half of the last digit.
 ///
 /// # Errors
 /// [`ReadError::Line`] with the line that is not as it should be.
@@ -57,7 +59,13 @@ fn read_into(recording: &mut Recording, map: &mut ChannelMap, file: &Path) -> Re
         if table.rate.get() >= SLOWEST_WAVE_HZ {
             let mapping = map.wave(&label, &unit);
             let stretch = Stretch { first_sample: 0, gain: 1.0, baseline: 0.0, data: Data::Values(values) };
-            recording.waves.push(RecordedWave { label, unit, rate: table.rate, mapping, stretches: vec![stretch] });
+            recording.waves.push(RecordedWave {
+                label,
+                unit,
+                rate: table.rate,
+                mapping,
+                stretches: vec![stretch],
+            });
         } else {
             add_values(recording, map.numeric(&label, &unit), label, table.rate, &values);
         }
@@ -87,11 +95,16 @@ fn add_values(
 
 fn table_of(place: Place<'_>, text: &str) -> Result<Table, ReadError> {
     let mut lines = text.lines().enumerate().filter(|(_, l)| !l.trim().is_empty() && !l.starts_with('#'));
-    let (header_line, header) = lines.next().ok_or_else(|| place.line(1, "no header line", "column names"))?;
+    let (header_line, header) =
+        lines.next().ok_or_else(|| place.line(1, "no header line", "column names"))?;
     let header_line = header_line + 1;
     let names: Vec<(String, String)> = header.split(',').map(name_and_unit).collect();
     if names.len() > MAX_COLUMNS {
-        return Err(place.line(header_line, format!("{} columns", names.len()), format!("at most {MAX_COLUMNS}")));
+        return Err(place.line(
+            header_line,
+            format!("{} columns", names.len()),
+            format!("at most {MAX_COLUMNS}"),
+        ));
     }
     let time = names.iter().position(|n| n.0.to_ascii_lowercase().starts_with("time")).ok_or_else(|| {
         let hint = "name the time column \"Time [s]\"";
@@ -121,7 +134,11 @@ fn table_of(place: Place<'_>, text: &str) -> Result<Table, ReadError> {
             }
         }
         if count != names.len() {
-            return Err(place.line(line_number, format!("{count} cells"), format!("{} as in line {header_line}", names.len())));
+            return Err(place.line(
+                line_number,
+                format!("{count} cells"),
+                format!("{} as in line {header_line}", names.len()),
+            ));
         }
     }
     let rate = times.rate()?;
@@ -144,9 +161,10 @@ fn value_of(place: Place<'_>, line: usize, cell: &str) -> Result<f32, ReadError>
     if cell.is_empty() || cell.eq_ignore_ascii_case("nan") || cell == "-" {
         return Ok(f32::NAN);
     }
-    cell.parse().ok().filter(|v: &f32| v.is_finite()).ok_or_else(|| {
-        place.line(line, format!("{cell:?}"), "a number, or nothing where there is no sample")
-    })
+    cell.parse()
+        .ok()
+        .filter(|v: &f32| v.is_finite())
+        .ok_or_else(|| place.line(line, format!("{cell:?}"), "a number, or nothing where there is no sample"))
 }
 
 /// The time column.
@@ -183,7 +201,11 @@ impl Times<'_> {
         };
         let span = last.1 - first.1;
         if rows.len() < 2 || span <= 0.0 {
-            return Err(self.place.line(last.0, format!("{} rows over {span} s", rows.len()), "rising times"));
+            return Err(self.place.line(
+                last.0,
+                format!("{} rows over {span} s", rows.len()),
+                "rising times",
+            ));
         }
         let measured = (rows.len() - 1) as f64 / span;
         // Times are written with few digits: take the nearest rate of three digits if it is within their reach.
@@ -191,9 +213,8 @@ impl Times<'_> {
         let magnitude = libm::pow(10.0, 2.0 - libm::floor(libm::log10(measured)));
         let round = (measured * magnitude).round() / magnitude;
         let rate = if (round - measured).abs() <= reach { round } else { measured };
-        // A gap or a doubled row shifts all that follow by a whole sample; half a sample tells them from rounding.
-        // Where the digits are coarser than that they decide.
-        let allowed = 0.5 / rate + self.digit;
+        // A gap or a doubled row shifts all that follow by a whole sample; writing rounds by half a digit.
+        let allowed = 0.1 / rate + 0.5 * self.digit + 1e-9;
         for (i, (line, time)) in rows.iter().enumerate() {
             let due = first.1 + i as f64 / rate;
             if (time - due).abs() > allowed {

@@ -138,8 +138,11 @@ fn add_segment(
         };
         let index = found.unwrap_or_else(|| {
             let numeric = rate.get() < SLOWEST_WAVE_HZ && numeric_channel(&line.label).is_some();
-            let mapping =
-                if numeric { map.numeric(&line.label, &line.unit) } else { map.wave(&line.label, &line.unit) };
+            let mapping = if numeric {
+                map.numeric(&line.label, &line.unit)
+            } else {
+                map.wave(&line.label, &line.unit)
+            };
             let (label, unit) = (line.label.clone(), line.unit.clone());
             tracks.waves.push(RecordedWave { label, unit, rate, mapping, stretches: Vec::new() });
             tracks.waves.len() - 1
@@ -215,7 +218,9 @@ fn read_signals(file: &Path, header: &Header) -> Result<Vec<Data>, ReadError> {
 fn read_group(header_file: &Path, header: &Header, signals: &[SignalLine]) -> Result<Vec<Data>, ReadError> {
     let first = &signals[0];
     let header_place = Place { file: header_file };
-    if let Some(other) = signals.iter().find(|s| (s.format, s.byte_offset) != (first.format, first.byte_offset)) {
+    if let Some(other) =
+        signals.iter().find(|s| (s.format, s.byte_offset) != (first.format, first.byte_offset))
+    {
         let found = format!("format {}+{}", other.format, other.byte_offset);
         let expected = format!("{}+{} like its file's first signal", first.format, first.byte_offset);
         return Err(header_place.line(other.line, found, expected));

@@ -2,8 +2,8 @@
 //! In: labels and units as files write them. Out: a channel with factor and offset (canonical = value * factor +
 //! offset), or the reason why the signal has none; nothing is dropped silently.
 
-use auscult_operators::signal::{ChannelId, Kind, Unit};
 use auscult_operators::signal::units::Conversion;
+use auscult_operators::signal::{ChannelId, Kind, Unit};
 
 /// A channel and the way from the source's unit to its canonical one: `canonical = value * factor + offset`.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -196,7 +196,8 @@ impl ChannelMap {
 
 /// Rates of breathing are written as `bpm` too.
 fn is_same_rate(canonical: Unit, unit: &str) -> bool {
-    canonical == Unit::PerMinute && ["bpm", "pm", "rpm", "brpm", "/min"].contains(&unit.to_lowercase().as_str())
+    canonical == Unit::PerMinute
+        && ["bpm", "pm", "rpm", "brpm", "/min"].contains(&unit.to_lowercase().as_str())
 }
 
 fn looks_like_ecg(label: &str) -> bool {

@@ -67,7 +67,8 @@ impl Encoder {
         self.bytes.extend_from_slice(&(code << 10 | low).to_le_bytes());
     }
 
-    /// Order of the words: interval, annotation, then what differs from before: subtype, channel, number, text.
+    /// Order of the words: interval, annotation, then what differs from before: number, subtype, channel, text.
+    /// Negative numbers fill the 10 bits with their sign, as in the files of the MIT-BIH database.
     fn put(&mut self, a: &Annotation) -> Result<(), Fault> {
         if !(1..=49).contains(&a.code) {
             return Err(Fault(format!("annotation code {}", a.code), "1 to 49"));
@@ -78,7 +79,8 @@ impl Encoder {
             return Err(Fault(found, "annotations in order of their samples"));
         }
         if ahead > 1023 {
-            let long = i32::try_from(ahead).map_err(|_| Fault(format!("{ahead} samples apart"), "less than 2^31"))?;
+            let long = i32::try_from(ahead)
+                .map_err(|_| Fault(format!("{ahead} samples apart"), "less than 2^31"))?;
             self.word(SKIP, 0);
             self.bytes.extend_from_slice(&((long >> 16) as u16).to_le_bytes());
             self.bytes.extend_from_slice(&(long as u16).to_le_bytes());
@@ -86,16 +88,16 @@ impl Encoder {
         }
         self.time = a.sample;
         self.word(u16::from(a.code), ahead as u16);
+        if a.number != self.number {
+            self.number = a.number;
+            self.word(NUM, a.number as u16 & 0x3ff);
+        }
         if a.subtype != 0 {
-            self.word(SUB, u16::from(a.subtype as u8));
+            self.word(SUB, a.subtype as u16 & 0x3ff);
         }
         if a.channel != self.channel {
             self.channel = a.channel;
             self.word(CHN, u16::from(a.channel));
-        }
-        if a.number != self.number {
-            self.number = a.number;
-            self.word(NUM, u16::from(a.number as u8));
         }
         if !a.text.is_empty() {
             let bytes: Option<Vec<u8>> = a.text.chars().map(|c| u8::try_from(u32::from(c)).ok()).collect();
@@ -284,7 +286,8 @@ fn base_time(start: EventTime) -> String {
     let month = if m < 10 { m + 3 } else { m - 9 };
     let year = year_of_era + era * 400 + i64::from(month <= 2);
     let date = format!("{:02}/{month:02}/{year:04}", in_year - (153 * m + 2) / 5 + 1);
-    let digits = if fraction % 1_000 == 0 { format!("{:03}", fraction / 1_000) } else { format!("{fraction:06}") };
+    let digits =
+        if fraction % 1_000 == 0 { format!("{:03}", fraction / 1_000) } else { format!("{fraction:06}") };
     format!(" {:02}:{:02}:{:02}.{digits} {date}", seconds / 3_600, seconds / 60 % 60, seconds % 60)
 }
 

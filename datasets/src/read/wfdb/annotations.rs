@@ -162,7 +162,11 @@ pub fn parse(file: &Path, bytes: &[u8]) -> Result<Annotations, ReadError> {
         }
         let at = words.at - 2;
         let last = out.items.last_mut().ok_or_else(|| {
-            words.place.bytes(at as u64, format!("word {word:#06x}"), "an annotation before what belongs to it")
+            words.place.bytes(
+                at as u64,
+                format!("word {word:#06x}"),
+                "an annotation before what belongs to it",
+            )
         })?;
         match code {
             // Number and channel hold on until they are changed; the subtype is of one annotation only.
@@ -186,7 +190,12 @@ impl Annotations {
     /// Takes out the leading comment that states the resolution.
     fn take_resolution(&mut self) {
         let stated = self.items.first().filter(|a| a.code == NOTE && a.sample == 0).and_then(|a| {
-            a.note().strip_prefix(RESOLUTION)?.trim().parse::<f64>().ok().filter(|r| *r > 0.0 && r.is_finite())
+            a.note()
+                .strip_prefix(RESOLUTION)?
+                .trim()
+                .parse::<f64>()
+                .ok()
+                .filter(|r| *r > 0.0 && r.is_finite())
         });
         if stated.is_some() {
             self.resolution_hz = stated;

@@ -138,7 +138,11 @@ pub fn parse(file: &Path, text: &str) -> Result<Header, ReadError> {
     let found = header.segments.len() + header.signals.len();
     if found < expected.count() {
         let end = text.lines().count();
-        return Err(place.line(end, format!("{found} signal or segment lines"), expected.count().to_string()));
+        return Err(place.line(
+            end,
+            format!("{found} signal or segment lines"),
+            expected.count().to_string(),
+        ));
     }
     Ok(header)
 }
@@ -165,8 +169,7 @@ fn record_line(place: Place<'_>, line: usize, content: &str) -> Result<(Header, 
         Some((name, n)) => (name, Some(number::<usize>(place, line, n, "a number of segments")?)),
         None => (name, None),
     };
-    let signals =
-        number::<usize>(place, line, fields.next().unwrap_or("nothing"), "a number of signals")?;
+    let signals = number::<usize>(place, line, fields.next().unwrap_or("nothing"), "a number of signals")?;
     let lines = segments.map_or(Lines::Signals(signals), Lines::Segments);
     if lines.count() > MAX_LINES {
         return Err(place.line(line, lines.count().to_string(), format!("at most {MAX_LINES} lines")));
