@@ -119,7 +119,7 @@ fn table_of(place: Place<'_>, text: &str) -> Result<Table, ReadError> {
             return Err(place.line(header_line, found, "s, ms or us"));
         }
     };
-    let mut times = Times { place, per_second, rows: Vec::new(), digit: 0.0 };
+    let mut times = Times { place, per_second, rows: Vec::new(), decimals: 0, significant: 1 };
     let mut columns = vec![Vec::new(); names.len()];
     for (i, line) in lines {
         let line_number = i + 1;
@@ -173,8 +173,9 @@ struct Times<'a> {
     per_second: f64,
     /// Line and time in seconds.
     rows: Vec<(usize, f64)>,
-    /// Largest value that the last written digit of any time had, in seconds: how far rounding can reach.
-    digit: f64,
+    /// Most decimals and most significant digits of any time.
+    decimals: usize,
+    significant: usize,
 }
 
 impl Times<'_> {
@@ -184,13 +185,19 @@ impl Times<'_> {
             .ok()
             .filter(|t: &f64| t.is_finite())
             .ok_or_else(|| self.place.line(line, format!("{cell:?}"), "a time"))?;
-        let decimals = cell.split_once('.').map_or(0, |(_, d)| d.len()) as i32;
-        // Whole numbers may have lost their zeros (`100` for 100.000), so only written decimals tell.
-        if decimals > 0 {
-            self.digit = self.digit.max(libm::pow(10.0, f64::from(-decimals)) / self.per_second);
-        }
+        self.decimals = self.decimals.max(cell.split_once('.').map_or(0, |(_, d)| d.len()));
+        let digits = cell.trim_start_matches(['-', '0', '.']).bytes().filter(u8::is_ascii_digit).count();
+        self.significant = self.significant.max(digits);
         self.rows.push((line, time / self.per_second));
         Ok(())
+    }
+
+    /// What the last written digit of a time stands for, in seconds. Some files write a fixed number of decimals,
+    /// some (BIDMC) a fixed number of significant digits, so that late times are coarser than early ones.
+    fn digit(&self, time: f64) -> f64 {
+        let written = (time.abs() * self.per_second).max(1e-9);
+        let significant = libm::floor(libm::log10(written)) + 1.0 - self.significant as f64;
+        libm::pow(10.0, significant.max(-(self.decimals as f64))) / self.per_second
     }
 
     /// The rate, if every row is in its place.
@@ -209,14 +216,14 @@ impl Times<'_> {
         }
         let measured = (rows.len() - 1) as f64 / span;
         // Times are written with few digits: take the nearest rate of three digits if it is within their reach.
-        let reach = measured * (self.digit + 1e-9) / span + 1e-9;
+        let reach = measured * (self.digit(last.1) + 1e-9) / span + 1e-9;
         let magnitude = libm::pow(10.0, 2.0 - libm::floor(libm::log10(measured)));
         let round = (measured * magnitude).round() / magnitude;
         let rate = if (round - measured).abs() <= reach { round } else { measured };
         // A gap or a doubled row shifts all that follow by a whole sample; writing rounds by half a digit.
-        let allowed = 0.1 / rate + 0.5 * self.digit + 1e-9;
         for (i, (line, time)) in rows.iter().enumerate() {
             let due = first.1 + i as f64 / rate;
+            let allowed = 0.1 / rate + 0.5 * self.digit(*time) + 1e-9;
             if (time - due).abs() > allowed {
                 let hint = "the rows must be evenly spaced; write missing samples as empty cells";
                 return Err(self.place.line_hint(
