@@ -35,7 +35,9 @@ impl PlannedModel {
         };
         let mut planned =
             Self { manifest, identity, unavailable: runtime.as_ref().err().cloned(), package, runtime: runtime.ok() };
-        planned.unavailable = planned.unavailable.or_else(|| planned.open().err());
+        if planned.unavailable.is_none() {
+            planned.unavailable = planned.open().err();
+        }
         planned
     }
 

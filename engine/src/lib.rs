@@ -1,1 +1,42 @@
-//! Skeleton.
+//! Auscult: a dataflow engine for physiological streams. Decision support for research and integration; not a
+//! medical device.
+//!
+//! A record visits the hops in this order, each once:
+//!
+//! 1. [`source`]: bytes with their place in the log (I/O)
+//! 2. [`decode`]: bytes to a frame, or a reject
+//! 3. [`align`]: frames to sealed epochs, in event time
+//! 4. `compute`: conditioning in lanes, operators, scores
+//! 5. [`infer`]: models
+//! 6. [`risk`]: rules and the alert state machine
+//! 7. [`sink`]: Kafka, Parquet, the live view (I/O)
+//!
+//! [`worker::Worker::step`] is hops 2 to 6 for one partition: a pure function of its log.
+
+pub mod source;
+
+pub mod decode;
+
+pub mod align;
+
+mod compute;
+
+pub mod infer;
+
+pub mod risk;
+
+pub mod sink;
+
+pub mod effects;
+pub mod patient;
+pub mod worker;
+
+pub mod accounts;
+pub mod check;
+pub mod clock;
+pub mod config;
+pub mod error;
+pub mod limits;
+pub mod live;
+pub mod metrics;
+pub mod plan;

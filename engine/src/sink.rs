@@ -2,5 +2,5 @@
 //! In: effects of one partition, in the order of its log. Out: records on Kafka, Parquet files, the live view.
 
 pub mod archive;
-pub mod files;
+
 mod parquet_table;

@@ -9,17 +9,18 @@
 
 pub mod signal;
 
-pub mod ecg;
 pub mod operator;
 pub mod params;
 pub mod registry;
 
-pub mod score;
 pub mod filter;
 pub mod spectrum;
 pub mod window;
-pub mod quality;
+
+pub mod ecg;
 pub mod ppg;
-pub mod respiration;
 pub mod pressure;
-pub mod trend;
+pub mod quality;
+pub mod respiration;
+
+pub mod score;

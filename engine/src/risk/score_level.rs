@@ -49,11 +49,11 @@ fn build(value: &serde_json::Value) -> Result<Box<dyn Condition>, ParamError> {
         let known: Vec<&str> = score::SCORES.iter().map(|s| s.name).collect();
         ParamError::Shape(format!("score `{}` is not known, expected one of {}", p.score, known.join(", ")))
     })?;
-    let level = spec.levels.iter().find(|l| l.name == p.level).ok_or_else(|| {
+    let rank = spec.levels.iter().position(|l| l.name == p.level).ok_or_else(|| {
         let known: Vec<&str> = spec.levels.iter().map(|l| l.name).collect();
         ParamError::Shape(format!("level `{}` is not one of {}", p.level, known.join(", ")))
     })?;
-    Ok(Box::new(ScoreLevel { score: p.score, rank: level.rank }))
+    Ok(Box::new(ScoreLevel { score: p.score, rank: rank as u8 }))
 }
 
 impl Condition for ScoreLevel {

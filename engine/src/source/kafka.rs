@@ -56,7 +56,8 @@ impl Ownership {
         let committed = consumer.committed_offsets(tpl.clone(), TIMEOUT)?;
         tpl.set_all_offsets(Offset::Beginning)?;
         consumer.incremental_assign(tpl)?;
-        let gained = committed.elements().iter().map(|e| {
+        let elements = committed.elements();
+        let gained = elements.iter().map(|e| {
             let told = if let Offset::Offset(o) = e.offset() { o } else { 0 };
             info!(partition = e.partition(), told_below = told, "partition gained");
             Change::Gain(e.partition(), told)
