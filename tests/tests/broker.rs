@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use auscult_tests::kafka::{self, Broker, Client, Isolation, Record};
+use auscult_tests::kafka::{self, Broker, Client, Cluster, Isolation, Record};
 use auscult_tests::python;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
@@ -146,4 +146,25 @@ fn a_broker_of_ones_own_survives_pause_and_kill() {
     assert_eq!(client.consume_all("kept", Isolation::ReadCommitted).len(), 1);
     broker.stop();
     assert!(!broker.is_running());
+}
+
+#[test]
+fn three_brokers_commit_with_one_killed() {
+    let mut cluster = Cluster::start(3);
+    let client = cluster.client();
+    client.create_topic("replicated", 3, &[]);
+    let producer = transactional(&client, "worker");
+    for (round, name) in ["a", "b", "c"].into_iter().enumerate() {
+        if round == 1 {
+            cluster[0].kill();
+        }
+        if round == 2 {
+            cluster[0].restart();
+        }
+        producer.begin_transaction().expect("begin");
+        send(&producer, "replicated", name);
+        producer.commit_transaction(LIMIT).expect("commit with two of three brokers");
+    }
+    let all = client.consume_all("replicated", Isolation::ReadCommitted);
+    assert_eq!(all.iter().filter_map(|m| m.header("ce_id")).collect::<Vec<_>>(), ["a", "b", "c"]);
 }
