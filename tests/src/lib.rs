@@ -3,7 +3,8 @@
 //! Out: handles that tests drive; a failure panics with what was attempted, the log's end and what to install.
 //!
 //! Reading order: [`cache`] (fetched once), [`process`] (children that die with the test), [`kafka`] (the broker and
-//! a client of it), [`binary`] (`auscult` itself), [`http`], [`python`] and [`promtool`] (the third parties).
+//! a client of it), [`binary`] (`auscult` itself), [`http`], [`python`] and [`promtool`] (the third parties),
+//! [`recordings`] (real data, if it is there).
 
 pub mod binary;
 pub mod cache;
@@ -12,6 +13,7 @@ pub mod kafka;
 pub mod process;
 pub mod promtool;
 pub mod python;
+pub mod recordings;
 
 use std::time::{Duration, Instant};
 

@@ -143,7 +143,8 @@ impl Client {
         });
         let new: Vec<NewTopic<'_>> = new.collect();
         let options = AdminOptions::new().operation_timeout(Some(LIMIT)).request_timeout(Some(LIMIT));
-        for result in wait(self.admin().create_topics(&new, &options)).expect("create topics") {
+        let created = wait(self.admin().create_topics(&new, &options));
+        for result in created.unwrap_or_else(|e| panic!("cannot create topics at {}: {e}", self.bootstrap)) {
             result.unwrap_or_else(|(name, code)| panic!("cannot create topic {name}: {code}"));
         }
         let consumer = self.consumer(Isolation::ReadUncommitted);
@@ -161,7 +162,7 @@ impl Client {
     /// Deletes topics; one that does not exist is no fault.
     pub fn delete_topics(&self, names: &[&str]) {
         let options = AdminOptions::new().operation_timeout(Some(LIMIT));
-        for result in wait(self.admin().delete_topics(names, &options)).expect("delete topics") {
+        for result in wait(self.admin().delete_topics(names, &options)).expect("a broker that answers") {
             match result {
                 Ok(_) | Err((_, RDKafkaErrorCode::UnknownTopicOrPartition)) => {}
                 Err((name, code)) => panic!("cannot delete topic {name}: {code}"),
@@ -240,7 +241,9 @@ impl Client {
     }
 
     fn watermarks(&self, consumer: &BaseConsumer, topic: &str) -> Vec<(i64, i64)> {
-        let metadata = consumer.fetch_metadata(Some(topic), LIMIT).expect("metadata");
+        let metadata = consumer.fetch_metadata(Some(topic), LIMIT);
+        let metadata =
+            metadata.unwrap_or_else(|e| panic!("no metadata of {topic} from {}: {e}", self.bootstrap));
         let found = metadata.topics().first().filter(|t| t.error().is_none());
         let found = found.unwrap_or_else(|| panic!("no topic {topic}"));
         let mut partitions: Vec<i32> = found.partitions().iter().map(|p| p.id()).collect();
