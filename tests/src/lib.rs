@@ -1,1 +1,42 @@
-//! Skeleton.
+//! Harness of the end-to-end tests: a real Kafka broker, the built binary, third-party readers of what it writes.
+//! In: what the machine has (java, maven, python3, cargo), fetched once into a cache outside the checkout.
+//! Out: handles that tests drive; a failure panics with what was attempted, the log's end and what to install.
+//!
+//! Reading order: [`cache`] (fetched once), [`process`] (children that die with the test), [`kafka`] (the broker and
+//! a client of it), [`binary`] (`auscult` itself), [`http`], [`python`] and [`promtool`] (the third parties),
+//! [`recordings`] (real data, if it is there).
+
+pub mod binary;
+pub mod cache;
+pub mod http;
+pub mod kafka;
+pub mod process;
+pub mod promtool;
+pub mod python;
+pub mod recordings;
+
+use std::time::{Duration, Instant};
+
+/// Asks `probe` every 50 ms until it answers `Some`, for at most `limit`; `None` when time ran out.
+///
+/// ```
+/// use std::time::Duration;
+/// let mut asked = 0;
+/// let found = auscult_tests::poll(Duration::from_secs(5), || {
+///     asked += 1;
+///     (asked == 3).then_some("third")
+/// });
+/// assert_eq!(found, Some("third"));
+/// ```
+pub fn poll<T>(limit: Duration, mut probe: impl FnMut() -> Option<T>) -> Option<T> {
+    let start = Instant::now();
+    loop {
+        if let Some(found) = probe() {
+            return Some(found);
+        }
+        if start.elapsed() >= limit {
+            return None;
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
