@@ -1,19 +1,36 @@
-// One bed, large: all its strips with their scale, all values with age, origin and quality, score, model, alerts.
+// One bed, large: its strips with their scale, all values with age, origin and quality, score, model, alerts.
 // In: the bed of the newest ward message and its signals. Out: DOM and one canvas.
 // The rules of card.js hold here too: no number without validity, no text parsed as HTML.
 
 import {
-  AlertLine, Tile, ageText, clockText, element, isValid, mark, modelWords, news2Words, openAlerts, put, shortName, show,
+  AlertLine,
+  Tile,
+  ageText,
+  clockText,
+  element,
+  isValid,
+  mark,
+  news2Words,
+  openAlerts,
+  put,
+  shortName,
+  show,
 } from "./card.js";
 import { Screen } from "./strips.js";
 
 const SWEEP_S = 10;
 const MAX_ALERTS = 24;
 const NAMES = [
-  "heart_rate", "pulse_rate", "spo2", "resp_rate",
-  "blood_pressure_sys", "blood_pressure_mean", "blood_pressure_dia", "temperature",
+  "heart_rate",
+  "pulse_rate",
+  "spo2",
+  "resp_rate",
+  "blood_pressure_sys",
+  "blood_pressure_mean",
+  "blood_pressure_dia",
+  "temperature",
 ];
-const ORIGINS = { derived: "derived from the waveform", reported: "reported by the device" };
+const ORIGINS = { derived: "from the waveform", reported: "by the device" };
 
 /** The bed view; empty until `open`. */
 export class BedView {
@@ -36,8 +53,11 @@ export class BedView {
     this.name = element("h2", "", "");
     this.state = element("span", "lag", "");
     this.bar = element("div", "bar", [
-      this.back, this.name, this.state,
-      button("‹ previous", "previous bed", () => onStep(-1)), button("next ›", "next bed", () => onStep(1)),
+      this.back,
+      this.name,
+      this.state,
+      button("‹ previous", "previous bed", () => onStep(-1)),
+      button("next ›", "next bed", () => onStep(1)),
     ]);
     this.canvas = element("canvas", "strips");
     this.canvas.setAttribute("role", "img");
@@ -48,13 +68,21 @@ export class BedView {
     this.tiles = new Map(NAMES.map((name) => [name, this.tile(name)]));
     this.score = new Tile("news2", "NEWS2");
     this.model = new Tile("model", "model");
-    const tiles = element("div", "tiles", [...this.tiles.values()].map((row) => row.tile.root));
+    const tiles = element(
+      "div",
+      "tiles",
+      [...this.tiles.values()].map((row) => row.tile.root),
+    );
     const risks = element("div", "risks", [this.score.root, this.model.root]);
     this.none = element("p", "none", "No open alerts.");
     this.list = element("div", "alerts");
     this.list.setAttribute("role", "list");
     const side = element("div", "side", [
-      risks, tiles, element("h3", "", "Open alerts"), this.none, this.list,
+      risks,
+      tiles,
+      element("h3", "", "Open alerts"),
+      this.none,
+      this.list,
     ]);
     this.root.append(this.bar, element("div", "body", [scope, side]));
     this.screen = new Screen(this.canvas, SWEEP_S);
@@ -99,13 +127,17 @@ export class BedView {
     mark(this.root, "silent", String(silent));
     put(this.veil, silent ? `NO DATA ${ageText(bed.silent_s)}` : "");
     const behind = (serverMs - bed.event_ms) / 1000;
-    const lag = Number.isFinite(behind) && Math.abs(behind) < 3600 ? ` · evaluated ${behind.toFixed(1)} s behind` : "";
-    put(this.state, silent ? `bed silent for ${ageText(bed.silent_s)}` : `data to ${clockText(bed.event_ms)}${lag}`);
+    const lag =
+      Number.isFinite(behind) && Math.abs(behind) < 3600 ? ` · evaluated ${behind.toFixed(1)} s behind` : "";
+    put(
+      this.state,
+      silent ? `bed silent for ${ageText(bed.silent_s)}` : `data to ${clockText(bed.event_ms)}${lag}`,
+    );
     for (const [name, { tile, said, quality }] of this.tiles) {
       const entry = bed.values?.[name];
       const valid = isValid(entry) && !silent;
       tile.value(name, entry, silent);
-      put(said, valid ? ORIGINS[entry.origin] ?? "" : "");
+      put(said, valid ? (ORIGINS[entry.origin] ?? "") : "");
       show(quality, valid && Number.isFinite(entry.quality));
       if (valid && quality.value !== entry.quality) quality.value = entry.quality ?? 0;
     }
@@ -116,10 +148,9 @@ export class BedView {
 
   risks(bed, silent) {
     const news2 = silent ? { number: "--", level: "unknown", note: "bed silent" } : news2Words(bed.news2);
-    this.score.set("NEWS2", news2.number, "", news2.note, "");
+    this.score.set({ number: news2.number, note: news2.note });
     mark(this.score.root, "level", news2.level);
-    const model = modelWords(bed.model);
-    this.model.set(model.name, silent ? "--" : model.number, silent ? "" : model.unit, silent ? "bed silent" : model.note, "");
+    this.model.model(bed.model, silent);
   }
 
   alerts(bed, serverMs) {
@@ -146,7 +177,8 @@ export class BedView {
     const channels = [...this.signals.channels.values()];
     this.screen.setLanes(channels);
     const rows = channels.map((channel) => {
-      const scale = channel.high > channel.low ? `${channel.low} to ${channel.high} ${channel.unit}` : channel.unit;
+      const scale =
+        channel.high > channel.low ? `${channel.low} to ${channel.high} ${channel.unit}` : channel.unit;
       const label = element("b", "", channel.label);
       label.style.color = channel.colour;
       return element("div", "row", [label, element("span", "", `${scale} · ${channel.ring.rateHz} Hz`)]);
@@ -157,7 +189,7 @@ export class BedView {
   /** Nothing is known any more: the engine is silent. */
   blank() {
     const tiles = [...this.tiles.values()].map((row) => row.tile).concat(this.score, this.model);
-    for (const tile of tiles) tile.set(tile.label.textContent, "--", "", "", "");
+    for (const tile of tiles) tile.set({});
     for (const { said, quality } of this.tiles.values()) {
       put(said, "");
       show(quality, false);
@@ -165,5 +197,6 @@ export class BedView {
     mark(this.score.root, "level", "unknown");
     put(this.state, "engine silent");
     put(this.veil, "NO DATA");
+    this.screen.clear();
   }
 }

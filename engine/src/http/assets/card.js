@@ -1,6 +1,6 @@
-// What a bed says in words, and the card that shows it: numbers with age, score, model risk, the foremost alert.
-// In: one bed of a ward message. Out: text nodes, changed only when the text changes; nothing is parsed as HTML.
-// A number is shown only while it is valid; a stale or missing one is "--" with the reason, never the old number.
+// What a bed says in words, and its card: numbers with age, score, model risk, the foremost alert.
+// In: one bed of a ward message. Out: text nodes, changed where the text differs; nothing is parsed as HTML.
+// A number is shown only while it is valid; otherwise "--" with the reason, never the old number.
 
 import { acknowledge } from "./feed.js";
 import { Screen } from "./strips.js";
@@ -8,14 +8,27 @@ import { Screen } from "./strips.js";
 const SWEEP_S = 8;
 const NONE = "--";
 const REASONS = {
-  no_data: "no data", stale: "stale", low_quality: "poor signal", implausible: "implausible",
-  learning: "learning", too_few: "too few beats",
+  no_data: "no data",
+  stale: "stale",
+  low_quality: "poor signal",
+  implausible: "implausible",
+  learning: "learning",
+  too_few: "too few beats",
 };
 const UNITS = { "mm[Hg]": "mmHg", Cel: "°C", degC: "°C", celsius: "°C", "{beats}/min": "/min" };
 const SHORT = {
-  heart_rate: "HR", pulse_rate: "PR", spo2: "SpO₂", resp_rate: "RR", respiratory_rate: "RR", temperature: "Temp",
-  blood_pressure_sys: "BP sys", blood_pressure_mean: "BP mean", blood_pressure_dia: "BP dia", systolic: "BP sys",
-  consciousness: "consciousness", supplemental_oxygen: "oxygen",
+  heart_rate: "HR",
+  pulse_rate: "PR",
+  spo2: "SpO₂",
+  resp_rate: "RR",
+  respiratory_rate: "RR",
+  temperature: "Temp",
+  blood_pressure_sys: "BP sys",
+  blood_pressure_mean: "BP mean",
+  blood_pressure_dia: "BP dia",
+  systolic: "BP sys",
+  consciousness: "consciousness",
+  supplemental_oxygen: "oxygen",
 };
 const PRIORITY = { high: "HIGH", medium: "MED", low: "LOW", advisory: "ADV" };
 const PRIORITY_RANK = ["high", "medium", "low", "advisory"];
@@ -48,7 +61,8 @@ export function show(node, visible) {
 }
 
 export const shortName = (name) => SHORT[name] ?? String(name).replaceAll("_", " ");
-export const reasonText = (reason) => REASONS[reason] ?? String(reason || "no reason given").replaceAll("_", " ");
+export const reasonText = (reason) =>
+  REASONS[reason] ?? String(reason || "no reason given").replaceAll("_", " ");
 export const unitText = (unit) => UNITS[unit] ?? String(unit ?? "");
 
 /** "12 s", "4 min", "3 h", "2 d". */
@@ -65,7 +79,9 @@ export function ageText(seconds) {
 export function clockText(ms) {
   if (!Number.isFinite(ms)) return "--:--:--";
   const at = new Date(ms);
-  return [at.getHours(), at.getMinutes(), at.getSeconds()].map((part) => String(part).padStart(2, "0")).join(":");
+  return [at.getHours(), at.getMinutes(), at.getSeconds()]
+    .map((part) => String(part).padStart(2, "0"))
+    .join(":");
 }
 
 export const isValid = (entry) => entry?.state === "valid" && Number.isFinite(entry.value);
@@ -77,12 +93,14 @@ export function numberText(name, entry) {
   return entry.value.toFixed(fine ? 1 : 0);
 }
 
-/** Below the number: its age, or why there is none. */
-export function noteText(entry) {
-  if (isValid(entry)) return ageText(entry.age_s);
+/** Why there is no number, or "" where there is one. */
+export function absenceText(entry) {
+  if (isValid(entry)) return "";
   if (!entry) return reasonText("no_data");
   const reason = reasonText(entry.reason || (entry.state === "stale" ? "stale" : "no_data"));
-  return entry.state === "stale" && Number.isFinite(entry.age_s) ? `${reason} ${ageText(entry.age_s)}` : reason;
+  return entry.state === "stale" && Number.isFinite(entry.age_s)
+    ? `${reason} ${ageText(entry.age_s)}`
+    : reason;
 }
 
 /** NEWS2 in words: the number, the level for the colour, the line beside it, and a long form. */
@@ -94,11 +112,12 @@ export function news2Words(news2) {
   }
   if (news2?.status === "partial") {
     const missing = (news2.missing ?? []).map(shortName).join(", ");
-    const note = [word, missing ? `no ${missing}` : "incomplete"].filter(Boolean).join(" · ");
+    const note = [word, missing ? `missing ${missing}` : "incomplete"].filter(Boolean).join(" · ");
     return { number: `${news2.low}–${news2.high} ?`, level: level || "unknown", note };
   }
   const said = news2?.reason ? reasonText(news2.reason) : "";
-  if (news2?.status === "invalid") return { number: NONE, level: "unknown", note: `invalid: ${said || "unknown"}` };
+  if (news2?.status === "invalid")
+    return { number: NONE, level: "unknown", note: `invalid: ${said || "unknown"}` };
   return { number: NONE, level: "unknown", note: said ? `no score: ${said}` : "no score yet" };
 }
 
@@ -115,11 +134,11 @@ export function modelWords(model) {
   if (model?.state === "ok" && Number.isFinite(model.probability)) {
     const percent = model.probability * 100;
     const number = percent < 1 ? "<1" : percent > 99 ? ">99" : percent.toFixed(0);
-    return { name, number, unit: "%", note: "risk" };
+    return { name, number, note: "" };
   }
   const state = { refused: "refused", failed: "failed", waiting: "waiting" }[model?.state] ?? "not available";
   const reason = model?.reason ? `: ${reasonText(model.reason)}` : "";
-  return { name, number: NONE, unit: "", note: `${state}${reason}` };
+  return { name, number: NONE, note: `${state}${reason}` };
 }
 
 /** Open alerts, the foremost first: unacknowledged before acknowledged, then priority, then the older. */
@@ -178,39 +197,53 @@ export class AlertLine {
     put(this.button, "…");
     const problem = await acknowledge(patient, alert.rule);
     if (problem) onProblem(`${patient}: not acknowledged, ${problem}`);
-    // Only the stream says that it is acknowledged; if it does not within a few seconds, the button comes back.
-    setTimeout(() => { this.waiting = false; }, problem ? 0 : 4000);
+    // Only the stream says that it is acknowledged; if it does not soon, the button comes back.
+    setTimeout(
+      () => {
+        this.waiting = false;
+      },
+      problem ? 0 : 4000,
+    );
   }
 }
 
-/** A number with label, origin, unit and a note; used on cards and, larger, in the bed view. */
+/** A number with label, origin, age, unit and, where it is missing, the reason; larger in the bed view. */
 export class Tile {
   constructor(name, label) {
     this.label = element("span", "label", label);
     this.origin = element("b", "origin", "");
-    this.unit = element("span", "unit", "");
+    this.age = element("span", "age", "");
     this.number = element("span", "num", NONE);
+    this.unit = element("span", "unit", "");
     this.note = element("span", "note", "");
-    const head = element("div", "head", [this.label, this.origin, this.unit]);
-    this.root = element("div", "tile", [head, this.number, this.note]);
+    const head = element("div", "head", [this.label, this.origin, this.age]);
+    const line = element("div", "line", [this.number, this.unit, this.note]);
+    this.root = element("div", "tile", [head, line]);
     mark(this.root, "name", name);
   }
 
-  set(label, number, unit, note, origin) {
-    put(this.label, label);
+  set({ label, number = NONE, unit = "", age = "", note = "", origin = "" }) {
+    if (label !== undefined) put(this.label, label);
     put(this.number, number);
-    put(this.unit, unit);
+    put(this.unit, number === NONE ? "" : unit);
+    put(this.age, age);
     put(this.note, note);
+    if (this.root.title !== note) this.root.title = note;
     put(this.origin, origin === "derived" ? "D" : origin === "reported" ? "R" : "");
-    mark(this.origin, "origin", origin ?? "");
+    mark(this.origin, "origin", origin);
     mark(this.root, "valid", String(number !== NONE));
   }
 
   value(name, entry, silent, label = shortName(name)) {
-    if (silent) this.set(label, NONE, unitText(entry?.unit), "bed silent", "");
-    else this.set(label, numberText(name, entry), unitText(entry?.unit), noteText(entry), isValid(entry) ? entry.origin : "");
+    if (silent) this.set({ label, note: "bed silent" });
+    else if (!isValid(entry)) this.set({ label, note: absenceText(entry) });
+    else {
+      const [number, unit, age] = [numberText(name, entry), unitText(entry.unit), ageText(entry.age_s)];
+      this.set({ label, number, unit, age, origin: entry.origin });
+    }
   }
 
+  /** Systolic over diastolic with the mean in brackets; the age is that of the oldest of the three. */
   pressure(values, silent) {
     const [sys, mean, dia] = ["sys", "mean", "dia"].map((part) => values?.[`blood_pressure_${part}`]);
     const known = [sys, dia, mean].filter(isValid);
@@ -219,10 +252,18 @@ export class Tile {
       return;
     }
     const oldest = known.reduce((a, b) => (b.age_s > a.age_s ? b : a));
+    const label = `BP ${unitText(oldest.unit)}`;
+    const [high, middle, low] = [sys, mean, dia].map((entry) => numberText("", entry));
     const pair = isValid(sys) || isValid(dia);
-    const number = pair ? `${numberText("", sys)}/${numberText("", dia)}` : `(${numberText("", mean)})`;
-    const note = [pair && isValid(mean) ? `mean ${numberText("", mean)}` : pair ? "" : "mean only", ageText(oldest.age_s)];
-    this.set("BP", number, unitText(oldest.unit), note.filter(Boolean).join(" · "), oldest.origin);
+    const number = pair ? `${high}/${low}` : middle;
+    const unit = pair ? (isValid(mean) ? `(${middle})` : "") : "mean";
+    this.set({ label, number, unit, age: ageText(oldest.age_s), origin: oldest.origin });
+  }
+
+  model(model, silent) {
+    const { name, number, note } = modelWords(model);
+    if (silent) this.set({ label: name, note: "bed silent" });
+    else this.set({ label: name, number, unit: "% risk", note });
   }
 }
 
@@ -242,6 +283,7 @@ export class Card {
     this.name.type = "button";
     this.name.tabIndex = -1;
     this.words = element("span", "words", "");
+    this.model = new Tile("model", "model");
     this.score = element("b", "score num", NONE);
     this.canvas = element("canvas", "strips");
     this.canvas.setAttribute("role", "img");
@@ -249,15 +291,25 @@ export class Card {
     this.labels = [element("span", "lane", ""), element("span", "lane", "")];
     this.veil = element("span", "veil", "");
     this.tiles = {
-      rate: new Tile("heart_rate", "HR"), spo2: new Tile("spo2", "SpO₂"), resp: new Tile("resp_rate", "RR"),
-      bp: new Tile("blood_pressure", "BP"), temp: new Tile("temperature", "Temp"), model: new Tile("model", "model"),
+      rate: new Tile("heart_rate", "HR"),
+      spo2: new Tile("spo2", "SpO₂"),
+      resp: new Tile("resp_rate", "RR"),
+      bp: new Tile("blood_pressure", "BP"),
+      temp: new Tile("temperature", "Temp"),
     };
     this.line = new AlertLine(onProblem);
     const scope = element("div", "scope", [this.canvas, ...this.labels, this.veil]);
-    const news = element("div", "news", [element("span", "tagline", "NEWS2"), this.score]);
-    const top = element("div", "top", [element("div", "who", [this.name, this.words]), news]);
-    const tiles = element("div", "tiles", Object.values(this.tiles).map((tile) => tile.root));
-    this.root = element("article", "card", [top, scope, tiles, this.line.root]);
+    const top = element("div", "top", [
+      element("div", "who", [this.name, this.words]),
+      this.score,
+      this.model.root,
+    ]);
+    const roots = Object.values(this.tiles).map((tile) => tile.root);
+    const tiles = element("div", "tiles", [
+      element("div", "main", roots.slice(0, 3)),
+      element("div", "other", roots.slice(3)),
+    ]);
+    this.root = element("article", "card", [top, this.line.root, scope, tiles]);
     this.root.setAttribute("role", "listitem");
     this.root.addEventListener("click", () => onOpen(this.patient));
   }
@@ -267,28 +319,27 @@ export class Card {
     const values = bed.values ?? {};
     const news2 = silent ? { number: NONE, level: "unknown", note: "bed silent" } : news2Words(bed.news2);
     put(this.score, news2.number);
-    put(this.words, news2.note);
+    put(this.words, `NEWS2 ${news2.note}`);
     if (this.words.title !== news2.note) this.words.title = news2.note;
     mark(this.root, "level", news2.level);
     mark(this.root, "silent", String(silent));
     put(this.veil, silent ? `NO DATA ${ageText(bed.silent_s)}` : "");
     const pulse = !isValid(values.heart_rate) && isValid(values.pulse_rate);
-    if (pulse) this.tiles.rate.value("pulse_rate", values.pulse_rate, silent, "PR pulse");
+    mark(this.tiles.rate.root, "name", pulse ? "pulse_rate" : "heart_rate");
+    if (pulse) this.tiles.rate.value("pulse_rate", values.pulse_rate, silent);
     else this.tiles.rate.value("heart_rate", values.heart_rate, silent);
     this.tiles.spo2.value("spo2", values.spo2, silent);
     this.tiles.resp.value("resp_rate", values.resp_rate, silent);
     this.tiles.bp.pressure(values, silent);
     this.tiles.temp.value("temperature", values.temperature, silent);
-    const model = modelWords(bed.model);
-    this.tiles.model.set(model.name, silent ? NONE : model.number, silent ? "" : model.unit, silent ? "bed silent" : model.note, "");
-    if (this.tiles.model.root.title !== model.note) this.tiles.model.root.title = model.note;
+    this.model.model(bed.model, silent);
     this.alerts(bed);
     this.lanes();
   }
 
   alerts(bed) {
     const open = openAlerts(bed);
-    show(this.line.root, open.length > 0);
+    show(this.line.root, open.length > 0); // the strips give way to it; no number moves
     if (open.length > 0) this.line.update(this.patient, open[0], open.length - 1);
     const waiting = open.find((alert) => alert.state !== "acknowledged");
     mark(this.root, "alarm", waiting ? waiting.priority : "none");
@@ -309,16 +360,12 @@ export class Card {
 
   /** Nothing is known any more: the engine is silent. */
   blank() {
-    for (const tile of Object.values(this.tiles)) {
-      put(tile.number, NONE);
-      put(tile.note, "");
-      put(tile.origin, "");
-      mark(tile.root, "valid", "false");
-    }
+    for (const tile of [this.model, ...Object.values(this.tiles)]) tile.set({});
     put(this.score, NONE);
     put(this.words, "engine silent");
     put(this.veil, "NO DATA");
     mark(this.root, "level", "unknown");
+    this.screen.clear(); // a trace that stands still could be taken for a living one
   }
 
   close() {

@@ -1,5 +1,5 @@
-// The link to the engine: the event stream with its watchdog, the identity, commands, and the sound of a dead link.
-// In: /api/stream, /api/ward. Out: calls to `onWard(message, restarted)`, `onLink(state, sinceMs)`, `onIdentity(ward)`.
+// The link to the engine: event stream with watchdog, identity, commands, and the sound of a dead link.
+// In: /api/stream, /api/ward. Out: onWard(message, restarted), onLink(state, sinceMs), onIdentity(ward).
 // A link counts as alive only while new ward messages arrive: an open socket that says nothing is dead.
 
 export const DEAD_MS = 3000; // without a new ward message for this long, nothing on the page may look current
@@ -68,10 +68,11 @@ export class Feed {
       this.state = "dead";
       this.onLink("dead", this.heardDate);
     }
-    // The browser's own reconnecting gives up after an HTTP error and waits long after others, so do it here too.
-    const now = performance.now();
-    if (now - this.retriedAt > RETRY_MS) {
-      this.retriedAt = now;
+    // The browser's own reconnecting gives up after an HTTP error, so do it here too.
+    const since = performance.now() - this.retriedAt;
+    const open = this.source.readyState === EventSource.OPEN;
+    if (since > (open ? 3 * RETRY_MS : RETRY_MS)) {
+      this.retriedAt = performance.now();
       this.open();
     }
   }
@@ -103,7 +104,7 @@ export async function acknowledge(patient, rule) {
   }
 }
 
-/** Three falling tones every five seconds while the link is dead. Browsers allow sound only after a gesture. */
+/** Three falling tones every 5 s while the link is dead. Browsers allow sound only after a gesture. */
 export class Siren {
   constructor(onChange) {
     this.onChange = onChange;
@@ -124,6 +125,10 @@ export class Siren {
 
   ready() {
     return this.context !== null && !this.muted;
+  }
+
+  says() {
+    return this.context === null ? "Enable sound" : this.muted ? "Sound muted" : "Sound on";
   }
 
   toggle() {

@@ -1,8 +1,8 @@
 // Waveform strips: what is kept of each channel, when it is played out, and how it is swept over a canvas.
 // In: the `strips` of each ward message (integers times scale, event time in ms). Out: pixels.
-// Everything is bounded: one ring per channel, and a frame draws only the samples that became due since the last.
+// Bounded: one ring per channel; a frame draws only the samples that became due since the last.
 
-const KEPT_S = 40; // seconds held per channel: one sweep, the play-out delay, and room for runs faster than life
+const KEPT_S = 40; // seconds held per channel: one sweep, the play-out delay, and room for fast replays
 const MAX_CHANNELS = 12;
 const MAX_RATE_HZ = 4000;
 const DELAY_MS = 1800; // play-out delay: messages come each second, so 0.8 s is left for jitter
@@ -63,7 +63,9 @@ export class Ring {
   }
 
   at(index) {
-    return index < this.head && index >= this.head - this.size && index >= 0 ? this.data[index % this.size] : NaN;
+    return index < this.head && index >= this.head - this.size && index >= 0
+      ? this.data[index % this.size]
+      : NaN;
   }
 }
 
@@ -178,7 +180,7 @@ export class Screen {
     this.sweepMs = sweepS * 1000;
     this.lanes = [];
     this.drawnMs = NaN;
-    this.wanted = { width: 0, height: 0 };
+    this.thick = 1.25;
     this.observer = new ResizeObserver(() => this.measure());
     this.observer.observe(canvas);
   }
@@ -194,6 +196,8 @@ export class Screen {
 
   measure() {
     const ratio = window.devicePixelRatio || 1;
+    // Pens are as strong as the letters around them, so that they hold on a 4K wall too.
+    this.thick = Math.max(1.1, (parseFloat(getComputedStyle(this.canvas).fontSize) * ratio) / 12);
     const width = Math.round(this.canvas.clientWidth * ratio);
     const height = Math.round(this.canvas.clientHeight * ratio);
     if (width === this.canvas.width && height === this.canvas.height) return;
@@ -223,7 +227,7 @@ export class Screen {
       this.erase(nowMs, step, width, height);
     }
     const each = height / this.lanes.length;
-    this.pen.lineWidth = clamp(each / 44, 1.15, 2.6);
+    this.pen.lineWidth = this.thick;
     this.pen.lineJoin = "round";
     this.lanes.forEach((lane, place) => this.trace(lane, nowMs, place * each, each, width));
     this.drawnMs = nowMs;
@@ -231,7 +235,7 @@ export class Screen {
 
   erase(nowMs, stepMs, width, height) {
     // The pen stands at most one pixel before the bar, so its own last pixel survives.
-    const from = Math.ceil(((nowMs - stepMs) % this.sweepMs) / this.sweepMs * width) + 1;
+    const from = Math.ceil((((nowMs - stepMs) % this.sweepMs) / this.sweepMs) * width) + 1;
     const wide = Math.ceil(((stepMs + BAR_S * 1000) / this.sweepMs) * width);
     this.pen.clearRect(from, 0, wide, height);
     if (from + wide > width) this.pen.clearRect(0, 0, from + wide - width, height);

@@ -1,5 +1,5 @@
-// The ward page: takes each message to the beds, keeps the wall in order, counts, and says when the engine is silent.
-// In: ward messages (see feed.js), mouse and keyboard. Out: the header, the cards (card.js), the bed view (bed.js).
+// The ward page: takes messages to the beds, orders the wall, counts, and says when the engine is silent.
+// In: ward messages (feed.js), mouse, keyboard. Out: the header, the cards (card.js), the bed view (bed.js).
 // One animation loop draws all strips; it stops when the engine is silent.
 
 import { BedView } from "./bed.js";
@@ -15,13 +15,14 @@ const HANDS_OFF_MS = 6000; // and not while somebody is pointing at them,
 const HOLD_MS = 30000; // though never held for longer than this
 const FORGET_MS = 600000; // a bed that left the ward stays, greyed, for this long
 const WALL_FRAME_MS = 30; // a strip on the wall moves less than a pixel in this time
-const CARD = { width: 14.2, height: 14.75, gap: 0.45, least: 0.82, most: 2.4 }; // in rem
+const LEAST_PX = 14; // a card's letters are never smaller than this; rather the wall scrolls
+const CARD = { width: 14.2, height: 15.6, gap: 0.45, most: 2.4 }; // in rem at scale 1
 
 const at = (id) => document.getElementById(id);
 const wall = at("wall");
 const beds = new Map(); // patient -> { bed, card, signals, heardAt }
 const calm = matchMedia("(prefers-reduced-motion: reduce)");
-const view = { filter: "all", order: "urgency", current: 0, rankedAt: -Infinity, touchedAt: -Infinity, columns: 1 };
+const view = { filter: "all", order: "urgency", patient: "", columns: 1, rankedAt: -Infinity, touchedAt: 0 };
 let serverMs = NaN;
 let linkState = "connecting";
 let spoken = new Set();
@@ -37,11 +38,10 @@ const seen = new IntersectionObserver((entries) => {
   }
 });
 
-const bedView = new BedView(at("bed"), { onClose: () => leave(), onStep: (by) => step(by), onProblem: toast });
+const bedView = new BedView(at("bed"), { onClose: leave, onStep: step, onProblem: toast });
 const siren = new Siren(() => {
-  const on = siren.ready();
-  put(at("sound").firstElementChild, on ? "Sound on" : "Sound off");
-  at("sound").setAttribute("aria-pressed", String(on));
+  put(at("sound").firstElementChild, siren.says());
+  at("sound").setAttribute("aria-pressed", String(siren.ready()));
 });
 
 // ---- messages ----
@@ -62,6 +62,7 @@ function onWard(message, restarted) {
   dismissLost(now);
   count();
   speak();
+  reveal();
   if (now - view.rankedAt > RANK_MS) rank(now);
   choose();
 }
@@ -144,6 +145,15 @@ function speak() {
 
 // ---- the order of the wall ----
 
+const isWanted = (row) => view.filter === "all" || row.silent || (row.bed.alerts ?? []).length > 0;
+
+/** Leaving the wall waits for the next ranking; appearing on it does not. */
+function reveal() {
+  const late = [...beds.values()].filter((row) => row.card.root.hidden && isWanted(row));
+  for (const row of late) show(row.card.root, true);
+  if (late.length > 0) layOut();
+}
+
 function rank(now) {
   const held = now - view.touchedAt < HANDS_OFF_MS && now - view.rankedAt < HOLD_MS;
   if (held || beds.size === 0) return;
@@ -153,10 +163,7 @@ function rank(now) {
   const byUrgency = (a, b) => b.urgency - a.urgency || byName(a, b);
   const order = view.order === "bed" ? byName : byUrgency;
   const after = [...beds.values()].sort((a, b) => order(a.bed, b.bed)).map((row) => row.card.root);
-  for (const root of after) {
-    const alarmed = (beds.get(root.dataset.patient).bed.alerts ?? []).length > 0;
-    show(root, view.filter === "all" || alarmed || beds.get(root.dataset.patient).silent);
-  }
+  for (const row of beds.values()) show(row.card.root, isWanted(row));
   if (after.some((root, place) => root !== before[place])) move(after);
   layOut();
 }
@@ -165,17 +172,18 @@ function rank(now) {
 function move(order) {
   const glide = !calm.matches && !wall.hidden && !document.hidden;
   const from = glide ? new Map(order.map((root) => [root, root.getBoundingClientRect()])) : null;
-  const focused = document.activeElement;
+  const focused = wall.contains(document.activeElement) ? document.activeElement : null;
   order.forEach((root, place) => {
     if (wall.children[place] !== root) wall.insertBefore(root, wall.children[place] ?? null);
   });
-  if (focused && focused !== document.activeElement && wall.contains(focused)) focused.focus({ preventScroll: true });
+  if (focused !== document.activeElement) focused?.focus({ preventScroll: true });
   if (!glide) return;
   for (const [root, old] of from) {
     const now = root.getBoundingClientRect();
     const [x, y] = [old.left - now.left, old.top - now.top];
     if (old.width === 0 || (x === 0 && y === 0)) continue;
-    root.animate([{ transform: `translate(${x}px, ${y}px)` }, { transform: "none" }], { duration: 350, easing: "ease-out" });
+    const path = [{ transform: `translate(${x}px, ${y}px)` }, { transform: "none" }];
+    root.animate(path, { duration: 350, easing: "ease-out" });
   }
 }
 
@@ -187,15 +195,19 @@ function layOut() {
   const width = wall.clientWidth / rem;
   const height = at("main").clientHeight / rem;
   if (width <= 0 || shown === 0) return;
-  let best = { columns: 1, scale: 0 };
+  const least = LEAST_PX / rem;
+  let best = { columns: 1, scale: 0, fits: false };
   for (let columns = 1; columns <= Math.min(shown, 24); columns += 1) {
     const rows = Math.ceil(shown / columns);
     const wide = (width - CARD.gap * (columns + 1)) / columns / CARD.width;
     const tall = (height - CARD.gap * (rows + 1)) / rows / CARD.height;
-    const scale = Math.min(wide, Math.max(tall, CARD.least), CARD.most);
-    if (wide >= CARD.least && scale >= best.scale) best = { columns, scale };
+    const scale = Math.min(wide, Math.max(tall, least), CARD.most);
+    const fits = tall >= least;
+    // Of equals: the widest cards if all rows are in sight, otherwise the most cards in sight.
+    const better = scale > best.scale + 0.001 || (scale > best.scale - 0.001 && !best.fits);
+    if (wide >= least && better) best = { columns, scale, fits };
   }
-  if (best.scale === 0) best = { columns: 1, scale: CARD.least };
+  if (best.scale === 0) best = { columns: 1, scale: least };
   view.columns = best.columns;
   wall.style.setProperty("--columns", String(best.columns));
   wall.style.setProperty("--scale", best.scale.toFixed(3));
@@ -207,8 +219,7 @@ const cards = () => [...wall.children].filter((root) => !root.hidden);
 
 function choose() {
   const all = cards();
-  const row = beds.get(view.patient) && !beds.get(view.patient).card.root.hidden ? beds.get(view.patient) : null;
-  const chosen = row?.card.root ?? all[0];
+  const chosen = all.find((root) => root.dataset.patient === view.patient) ?? all[0];
   for (const { card } of beds.values()) {
     const index = card.root === chosen ? 0 : -1;
     if (card.name.tabIndex !== index) card.name.tabIndex = index;
