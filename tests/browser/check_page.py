@@ -19,6 +19,7 @@ import time
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from playwright.sync_api import Error as PlaywrightError
 from playwright.sync_api import sync_playwright
 
 FLAGS = [
@@ -66,6 +67,13 @@ class Report:
         print(f"{'ok  ' if holds else 'FAIL'} {name}{': ' + detail if detail else ''}", flush=True)
         return holds
 
+    def step(self, act, *rest):
+        """Runs one step; a page that does not answer has failed it, and the next steps still run."""
+        try:
+            act(self, *rest)
+        except PlaywrightError as error:
+            self.check(f"step '{act.__name__}' finished", False, str(error).splitlines()[0])
+
 
 class Page:
     """The page under test with all it said on its console and asked of the network."""
@@ -74,6 +82,7 @@ class Page:
         width, height = (int(part) for part in args.size.split("x"))
         self.context = browser.new_context(viewport={"width": width, "height": height})
         self.page = self.context.new_page()
+        self.page.set_default_timeout(10_000)
         self.errors, self.strange = [], []
         self.page.on("console", lambda said: said.type == "error" and self.errors.append(said.text))
         self.page.on("pageerror", lambda error: self.errors.append(str(error)))
@@ -200,6 +209,14 @@ def memory(report, tab, args):
     return slope
 
 
+def honest(report, tab):
+    quiet = tab.page.evaluate(SILENT)
+    report.check("silent beds show no number", all(text == "--" for text in quiet), f"{len(quiet)} fields")
+    report.check("no markup of the data became an element", tab.page.evaluate(MARKUP))
+    report.check("no console errors", not tab.errors, "; ".join(tab.errors[:3]))
+    report.check("no request off this machine", not tab.strange, "; ".join(tab.strange[:3]))
+
+
 def dies(report, tab, args):
     """Kills the server with a signal it cannot catch and times the page's answer."""
     os.kill(args.kill_pid, signal.SIGKILL)
@@ -269,26 +286,20 @@ def main():
     with sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=args.chromium, headless=True, args=FLAGS)
         tab = Page(browser, args)
-        draws(report, tab, args)
+        report.step(draws, tab, args)
         time.sleep(9)
         tab.shot("wall")
-        moves(report, tab)
-        frames(report, tab, args, "wall")
+        report.step(moves, tab)
+        report.step(frames, tab, args, "wall")
         if not args.no_acknowledge:
-            acknowledges(report, tab)
-        memory(report, tab, args)
-        bed_view(report, tab, args)
-        quiet = tab.page.evaluate(SILENT)
-        report.check(
-            "silent beds show no number", all(text == "--" for text in quiet), f"{len(quiet)} fields"
-        )
-        report.check("no markup of the data became an element", tab.page.evaluate(MARKUP))
-        report.check("no console errors", not tab.errors, "; ".join(tab.errors[:3]))
-        report.check("no request off this machine", not tab.strange, "; ".join(tab.strange[:3]))
+            report.step(acknowledges, tab)
+        report.step(memory, tab, args)
+        report.step(bed_view, tab, args)
+        report.step(honest, tab)
         if args.kill_pid:
-            dies(report, tab, args)
+            report.step(dies, tab, args)
             if args.revive:
-                revives(report, tab, args)
+                report.step(revives, tab, args)
             report.check("still no request off this machine", not tab.strange, "; ".join(tab.strange[:3]))
         browser.close()
     print(f"{report.failed} checks failed" if report.failed else "all checks hold")
