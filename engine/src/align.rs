@@ -98,6 +98,17 @@ pub struct SampleCounts {
     pub gaps: u64,
 }
 
+impl SampleCounts {
+    /// Adds another patient's counts.
+    pub fn add(&mut self, other: &SampleCounts) {
+        self.taken += other.taken;
+        self.bridged += other.bridged;
+        self.late += other.late;
+        self.overlapping += other.overlapping;
+        self.gaps += other.gaps;
+    }
+}
+
 /// One frame that waits for its epochs to be sealed.
 #[derive(Clone, Debug)]
 struct Pending {

@@ -9,7 +9,7 @@ mod protobuf;
 use std::sync::Arc;
 
 use auscult_operators::signal::Frame;
-pub use protobuf::encode;
+pub use protobuf::{encode, encode_tick};
 use thiserror::Error;
 
 use crate::limits;

@@ -268,6 +268,11 @@ impl Ward {
         json!({"sequence": self.sequence, "server_ms": server_ms, "beds": beds})
     }
 
+    /// Event time of the newest glance of a patient.
+    pub fn event_time(&self, patient: &str) -> Option<EventTime> {
+        self.beds.get(&PatientId::new(patient)).map(|b| b.0.event_time)
+    }
+
     /// Beds on show.
     pub fn len(&self) -> usize {
         self.beds.len()

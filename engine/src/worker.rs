@@ -8,7 +8,7 @@ use std::sync::Arc;
 use auscult_operators::signal::{EventTime, Frame, PatientId, Span};
 
 use crate::accounts::Accounts;
-use crate::align::{Fate, Sealed};
+use crate::align::{Fate, SampleCounts, Sealed};
 use crate::compute::{self, Chains, Computed};
 use crate::decode::{self, Decoded, Reject};
 use crate::effects::{Effect, Effects};
@@ -226,6 +226,13 @@ impl Worker {
     /// Patients known.
     pub fn patients(&self) -> &[Patient] {
         &self.patients
+    }
+
+    /// What became of every sample.
+    pub fn sample_counts(&self) -> SampleCounts {
+        let mut all = SampleCounts::default();
+        self.patients.iter().for_each(|p| all.add(&p.timeline.counts));
+        all
     }
 
     /// Largest broker timestamp seen.

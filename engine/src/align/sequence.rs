@@ -18,6 +18,8 @@ struct Source {
     /// Bit `n` tells whether `highest - n` was seen.
     seen: [u64; (WINDOW / 64) as usize],
     ended: bool,
+    /// Whether it has ever sent anything but commands.
+    measures: bool,
 }
 
 /// The sources of one patient, the one heard of longest ago first.
@@ -38,6 +40,7 @@ impl Sources {
             return Fate::Processed;
         };
         let mut source = self.list.remove(at);
+        source.measures |= measures(frame);
         let fate = source.admit(frame);
         self.list.push(source);
         fate
@@ -50,17 +53,23 @@ impl Sources {
         }
     }
 
-    /// Whether there are sources and all have ended.
+    /// Whether there are sources that measure and all of them have ended.
     pub(super) fn all_ended(&self) -> bool {
-        !self.list.is_empty() && self.list.iter().all(|s| s.ended)
+        let mut measuring = self.list.iter().filter(|s| s.measures).peekable();
+        measuring.peek().is_some() && measuring.all(|s| s.ended)
     }
+}
+
+fn measures(frame: &Frame) -> bool {
+    !frame.waves.is_empty() || !frame.observations.is_empty()
 }
 
 impl Source {
     fn new(frame: &Frame) -> Self {
         let mut seen = [0; (WINDOW / 64) as usize];
         seen[0] = 1;
-        Self { id: frame.source.clone(), session: frame.session, highest: frame.sequence, seen, ended: false }
+        let (session, highest) = (frame.session, frame.sequence);
+        Self { id: frame.source.clone(), session, highest, seen, ended: false, measures: measures(frame) }
     }
 
     fn admit(&mut self, frame: &Frame) -> Fate {
