@@ -158,6 +158,7 @@ fn ecg(rate: Hertz, p: &Conditioning) -> Option<Vec<Section>> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test that panics has failed")]
 mod tests {
     use super::*;
     use crate::filter::design::magnitude;
