@@ -3,6 +3,7 @@
 
 pub mod band_power;
 pub mod fft;
+pub mod stockham;
 pub mod welch;
 
 pub use fft::RealFft;

@@ -8,7 +8,7 @@
 //! each with the zeros nearest to it) is that of the documentation of `scipy.signal.zpk2sos`. Where two poles
 //! lie equally near the unit circle (a band centred on a quarter of the rate) the order of sections is open.
 
-use rustfft::num_complex::Complex;
+use num_complex::Complex;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
