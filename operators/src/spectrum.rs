@@ -1,5 +1,5 @@
-//! Spectra: how the power of a signal is spread over frequency.
-//! In: conditioned samples in the channel's unit. Out: densities in unit squared per hertz, powers in unit squared.
+//! Spectra: how the power of a signal is spread over frequency. In: conditioned samples in the channel's
+//! unit. Out: densities in unit squared per hertz, powers in unit squared.
 
 pub mod band_power;
 pub mod fft;

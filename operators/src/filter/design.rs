@@ -1,12 +1,13 @@
-//! Designs Butterworth and notch filters as second-order sections.
-//! In: order, edge frequencies and sampling rate in hertz. Out: sections with coefficients in double precision,
-//! paired and ordered as `scipy.signal.butter(..., output="sos")` and `scipy.signal.iirnotch` give them.
+//! Designs Butterworth and notch filters as second-order sections. In: order, edge frequencies and sampling
+//! rate in hertz. Out: sections with coefficients in double precision, paired and ordered as
+//! `scipy.signal.butter(..., output="sos")` and `scipy.signal.iirnotch` give them.
 //!
-//! Sources: the analogue prototype, its band transformations and the bilinear transform with prewarping are those
-//! of Oppenheim and Schafer, Discrete-Time Signal Processing, 3rd ed., sections 7.2 and appendix B; the notch is
-//! Orfanidis, Introduction to Signal Processing, section 11.3; the pairing (poles nearest the unit circle last,
-//! each with the zeros nearest to it) is that of the documentation of `scipy.signal.zpk2sos`. Where two poles
-//! lie equally near the unit circle (a band centred on a quarter of the rate) the order of sections is open.
+//! Sources: the analogue prototype, its band transformations and the bilinear transform with prewarping are
+//! those of Oppenheim and Schafer, Discrete-Time Signal Processing, 3rd ed., sections 7.2 and appendix B; the
+//! notch is Orfanidis, Introduction to Signal Processing, section 11.3; the pairing (poles nearest the unit
+//! circle last, each with the zeros nearest to it) is that of the documentation of `scipy.signal.zpk2sos`.
+//! Where two poles lie equally near the unit circle (a band centred on a quarter of the rate) the order of
+//! sections is open.
 
 use num_complex::Complex;
 use serde::{Deserialize, Serialize};

@@ -2,8 +2,8 @@
 //! In: a group of jobs. Out: the same group, filtered. No units.
 //!
 //! This is the one file of the workspace with `unsafe` in it. Calling a function that was compiled for
-//! instructions the build does not take for granted is unsafe, and no dependency can take that off us: the caller
-//! must have asked the processor first. Each such call stands right behind that question.
+//! instructions the build does not take for granted is unsafe, and no dependency can take that off us: the
+//! caller must have asked the processor first. Each such call stands right behind that question.
 #![allow(unsafe_code, reason = "calls into functions compiled for instructions that were just detected")]
 
 use super::cascade::Cascade;
@@ -118,8 +118,8 @@ mod x86 {
         /// Three rounds: pairs of rows interleaved, then fours, then the halves of the registers swapped.
         #[inline(always)]
         fn turn(rows: [&[f32; TILE]; TILE]) -> Tile {
-            // SAFETY: the machine has AVX, see the type; a row is eight floats, which is what an unaligned load or
-            // store touches.
+            // SAFETY: the machine has AVX, see the type; a row is eight floats, which is what an unaligned
+            // load or store touches.
             unsafe {
                 let row = |i: usize| _mm256_loadu_ps(rows[i].as_ptr());
                 let r = [row(0), row(1), row(2), row(3), row(4), row(5), row(6), row(7)];

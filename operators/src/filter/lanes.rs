@@ -1,12 +1,14 @@
-//! Runs many channels through one cascade side by side: sixteen channels are the sixteen lanes of each operation.
-//! In: per channel its samples, a buffer and its state. Out: filtered samples in the same unit, the state after.
+//! Runs many channels through one cascade side by side: sixteen channels are the sixteen lanes of each
+//! operation. In: per channel its samples, a buffer and its state. Out: filtered samples in the same unit,
+//! the state after.
 //!
 //! A recursive filter cannot go wide along time, but it can across channels. Samples are turned from rows (a
 //! channel after the other) into lanes (a time step after the other) in tiles of eight by eight. Channels of
 //! different lengths run in lockstep; each one's state is taken out where its samples end.
 //!
-//! Everything that computes here is `#[inline(always)]`, has no closures, and is compiled once per instruction set
-//! by [`super::dispatch`]; the arithmetic is the same fused operations in the same order in all of them.
+//! Everything that computes here is `#[inline(always)]`, has no closures, and is compiled once per
+//! instruction set by [`super::dispatch`]; the arithmetic is the same fused operations in the same order in
+//! all of them.
 
 use super::cascade::{Cascade, CascadeState, MAX_SECTIONS};
 use super::dispatch::{self, Width};
@@ -41,8 +43,8 @@ impl Job<'_> {
     }
 }
 
-/// Runs all jobs, sixteen at a time, with the widest instructions this machine has. The bits of a channel do not
-/// depend on which other channels run with it, nor on the machine.
+/// Runs all jobs, sixteen at a time, with the widest instructions this machine has. The bits of a channel do
+/// not depend on which other channels run with it, nor on the machine.
 ///
 /// ```
 /// use auscult_operators::filter::{Band, Cascade, CascadeState, Job, butterworth, filter_many};
@@ -200,7 +202,8 @@ fn store<const L: usize>(cascade: &Cascade, memory: &Memory<L>, lane: usize, sta
     }
 }
 
-/// Rows of samples from `from` on become lanes. A lane without a channel, or whose channel has ended, gets zeros.
+/// Rows of samples from `from` on become lanes. A lane without a channel, or whose channel has ended, gets
+/// zeros.
 #[inline(always)]
 fn pack<const L: usize, T: Turn>(jobs: &[Job<'_>], from: usize, lanes: &mut [[f32; L]]) {
     let steps = lanes.len();

@@ -1,10 +1,10 @@
-//! Fourier transform of real samples, of any even length.
-//! In: samples in double precision. Out: the coefficients from zero to half the rate, in the caller's buffer, with
-//! the sign and scale of `numpy.fft.rfft`; the unit is that of the samples.
+//! Fourier transform of real samples, of any even length. In: samples in double precision. Out: the
+//! coefficients from zero to half the rate, in the caller's buffer, with the sign and scale of
+//! `numpy.fft.rfft`; the unit is that of the samples.
 //!
-//! Even and odd samples are packed as real and imaginary parts of a complex signal of half the length, and its
-//! transform is taken apart again (Press et al., Numerical Recipes, 3rd ed., section 12.3). Double precision costs
-//! little here and keeps bins far below the strongest one exact.
+//! Even and odd samples are packed as real and imaginary parts of a complex signal of half the length, and
+//! its transform is taken apart again (Press et al., Numerical Recipes, 3rd ed., section 12.3). Double
+//! precision costs little here and keeps bins far below the strongest one exact.
 
 use thiserror::Error;
 

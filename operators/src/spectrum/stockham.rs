@@ -1,10 +1,10 @@
-//! Fourier transform of complex samples, of any length.
-//! In: complex samples in double precision. Out: the coefficients in natural order, in place; no scale is applied.
+//! Fourier transform of complex samples, of any length. In: complex samples in double precision. Out: the
+//! coefficients in natural order, in place; no scale is applied.
 //!
-//! Stockham's self-sorting form with factors 4, 2, 3, 5 and, for whatever prime remains, the definition (Van Loan,
-//! Computational Frameworks for the Fast Fourier Transform, sections 1.7 and 2.3). Written here rather than taken
-//! from a crate because every table must come from one implementation of sine and cosine: those of the C library
-//! differ in the last bit from machine to machine, and a replay must not.
+//! Stockham's self-sorting form with factors 4, 2, 3, 5 and, for whatever prime remains, the definition (Van
+//! Loan, Computational Frameworks for the Fast Fourier Transform, sections 1.7 and 2.3). Written here rather
+//! than taken from a crate because every table must come from one implementation of sine and cosine: those of
+//! the C library differ in the last bit from machine to machine, and a replay must not.
 
 use std::f64::consts::PI;
 
