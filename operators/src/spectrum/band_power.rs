@@ -362,15 +362,15 @@ mod tests {
 
     #[test]
     fn saved_anywhere_and_loaded_gives_the_same_bits() {
-        let make = || build(&serde_json::json!({ "hop_s": 1, "span_s": 5 })).unwrap();
+        let make = || build(&serde_json::json!({ "hop_s": 1, "span_s": 4 })).unwrap();
         let mut whole = make();
-        let expected = feed(&mut *whole, "ppg", 1.25, 0..12, &[]);
+        let expected = feed(&mut *whole, "ppg", 1.25, 0..12, &[7]);
         for cut in 1..12 {
             let (mut first, mut second, mut bytes) = (make(), make(), Vec::new());
-            let mut got = feed(&mut *first, "ppg", 1.25, 0..cut, &[]);
+            let mut got = feed(&mut *first, "ppg", 1.25, 0..cut, &[7]);
             first.save(&mut bytes);
             second.load(&bytes).unwrap();
-            let rest = feed(&mut *second, "ppg", 1.25, cut..12, &[]);
+            let rest = feed(&mut *second, "ppg", 1.25, cut..12, &[7]);
             got.items.extend(rest.items);
             assert_eq!(got, expected, "cut at {cut}");
             assert!(second.load(&bytes[1..]).is_err());
