@@ -1,8 +1,9 @@
-//! Spectra: how the power of a signal is spread over frequency.
-//! In: conditioned samples in the channel's unit. Out: densities in unit squared per hertz, powers in unit squared.
+//! Spectra: how the power of a signal is spread over frequency. In: conditioned samples in the channel's
+//! unit. Out: densities in unit squared per hertz, powers in unit squared.
 
 pub mod band_power;
 pub mod fft;
+pub mod stockham;
 pub mod welch;
 
 pub use fft::RealFft;

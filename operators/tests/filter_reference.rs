@@ -1,6 +1,10 @@
 //! Designs, filters, transforms and densities against scipy and numpy: worst value, not the mean.
 //! In: golden values made by reference/make_filter_reference.py. Out: failures that name the worst place.
-#![allow(clippy::unwrap_used)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    reason = "a test that panics has failed, and says what it ran"
+)]
 
 use auscult_operators::filter::lanes::{LANES, filter_many_at};
 use auscult_operators::filter::{

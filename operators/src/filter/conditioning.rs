@@ -112,8 +112,8 @@ impl Conditioning {
     }
 }
 
-/// The cascade of a kind of channel at a rate; `None` where clean is raw: other kinds, and rates too low for the
-/// chain's lower edge.
+/// The cascade of a kind of channel at a rate; `None` where clean is raw: other kinds, and rates too low for
+/// the chain's lower edge.
 ///
 /// ```
 /// use auscult_operators::filter::{Conditioning, cascade_for};
@@ -158,6 +158,7 @@ fn ecg(rate: Hertz, p: &Conditioning) -> Option<Vec<Section>> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test that panics has failed")]
 mod tests {
     use super::*;
     use crate::filter::design::magnitude;
@@ -172,7 +173,8 @@ mod tests {
             assert!((gain(0.5) - 0.5f64.sqrt()).abs() < 0.01, "{rate:?}");
             assert!(gain(50.0) < 1e-9, "{rate:?}: {}", gain(50.0));
         }
-        // 50 Hz cannot be told from an alias at 100 Hz: no notch, and the low-pass is kept below half the rate.
+        // 50 Hz cannot be told from an alias at 100 Hz: no notch, and the low-pass is kept below half the
+        // rate.
         assert_eq!(cascade_for(Kind::Ecg, Hertz(100.0), &p).unwrap().sections().len(), 3);
         assert_eq!(cascade_for(Kind::Ecg, Hertz(62.5), &p).unwrap().sections().len(), 3);
         assert!(cascade_for(Kind::Ecg, Hertz(1.0), &p).is_none());

@@ -1,14 +1,15 @@
-//! Designs Butterworth and notch filters as second-order sections.
-//! In: order, edge frequencies and sampling rate in hertz. Out: sections with coefficients in double precision,
-//! paired and ordered as `scipy.signal.butter(..., output="sos")` and `scipy.signal.iirnotch` give them.
+//! Designs Butterworth and notch filters as second-order sections. In: order, edge frequencies and sampling
+//! rate in hertz. Out: sections with coefficients in double precision, paired and ordered as
+//! `scipy.signal.butter(..., output="sos")` and `scipy.signal.iirnotch` give them.
 //!
-//! Sources: the analogue prototype, its band transformations and the bilinear transform with prewarping are those
-//! of Oppenheim and Schafer, Discrete-Time Signal Processing, 3rd ed., sections 7.2 and appendix B; the notch is
-//! Orfanidis, Introduction to Signal Processing, section 11.3; the pairing (poles nearest the unit circle last,
-//! each with the zeros nearest to it) is that of the documentation of `scipy.signal.zpk2sos`. Where two poles
-//! lie equally near the unit circle (a band centred on a quarter of the rate) the order of sections is open.
+//! Sources: the analogue prototype, its band transformations and the bilinear transform with prewarping are
+//! those of Oppenheim and Schafer, Discrete-Time Signal Processing, 3rd ed., sections 7.2 and appendix B; the
+//! notch is Orfanidis, Introduction to Signal Processing, section 11.3; the pairing (poles nearest the unit
+//! circle last, each with the zeros nearest to it) is that of the documentation of `scipy.signal.zpk2sos`.
+//! Where two poles lie equally near the unit circle (a band centred on a quarter of the rate) the order of
+//! sections is open.
 
-use rustfft::num_complex::Complex;
+use num_complex::Complex;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -133,15 +134,15 @@ pub fn butterworth(order: usize, band: Band, rate: Hertz) -> Result<Vec<Section>
         return Err(DesignError::Order { found: order });
     }
     let analogue = match band {
-        Band::LowPass(edge) => prototype(order).to_low_pass(warp(edge, rate, 0.0)?),
-        Band::HighPass(edge) => prototype(order).to_high_pass(warp(edge, rate, 0.0)?),
+        Band::LowPass(edge) => prototype(order).low_pass(warp(edge, rate, 0.0)?),
+        Band::HighPass(edge) => prototype(order).high_pass(warp(edge, rate, 0.0)?),
         Band::BandPass(low, high) => {
             let (low_w, high_w) = (warp(low, rate, 0.0)?, warp(high, rate, low.get())?);
-            prototype(order).to_band_pass(low_w, high_w)
+            prototype(order).band_pass(low_w, high_w)
         }
         Band::BandStop(low, high) => {
             let (low_w, high_w) = (warp(low, rate, 0.0)?, warp(high, rate, low.get())?);
-            prototype(order).to_band_stop(low_w, high_w)
+            prototype(order).band_stop(low_w, high_w)
         }
     };
     Ok(pair(analogue.bilinear()))
@@ -222,25 +223,25 @@ fn product(of: &[C], map: impl Fn(C) -> C) -> C {
 }
 
 impl Zpk {
-    fn to_low_pass(self, w: f64) -> Zpk {
+    fn low_pass(self, w: f64) -> Zpk {
         let gain = self.poles.iter().fold(self.gain, |g, _| g * w);
         Zpk { zeros: Vec::new(), poles: self.poles.iter().map(|p| p * w).collect(), gain }
     }
 
-    fn to_high_pass(self, w: f64) -> Zpk {
+    fn high_pass(self, w: f64) -> Zpk {
         let gain = self.gain / product(&self.poles, |p| -p).re;
         let zeros = vec![C::new(0.0, 0.0); self.poles.len()];
         Zpk { zeros, poles: self.poles.iter().map(|p| C::new(w, 0.0) / p).collect(), gain }
     }
 
-    fn to_band_pass(self, low: f64, high: f64) -> Zpk {
+    fn band_pass(self, low: f64, high: f64) -> Zpk {
         let width = high - low;
         let gain = self.poles.iter().fold(self.gain, |g, _| g * width);
         let poles = split(self.poles.iter().map(|p| p * (width / 2.0)), low * high);
         Zpk { zeros: vec![C::new(0.0, 0.0); self.poles.len()], poles, gain }
     }
 
-    fn to_band_stop(self, low: f64, high: f64) -> Zpk {
+    fn band_stop(self, low: f64, high: f64) -> Zpk {
         let gain = self.gain / product(&self.poles, |p| -p).re;
         let half = C::new((high - low) / 2.0, 0.0);
         let centre = (low * high).sqrt();
@@ -321,6 +322,7 @@ fn pair(zpk: Zpk) -> Vec<Section> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test that panics has failed")]
 mod tests {
     use super::*;
 

@@ -2,12 +2,12 @@
 //! In: a group of jobs. Out: the same group, filtered. No units.
 //!
 //! This is the one file of the workspace with `unsafe` in it. Calling a function that was compiled for
-//! instructions the build does not take for granted is unsafe, and no dependency can take that off us: the caller
-//! must have asked the processor first. Each such call stands right behind that question.
+//! instructions the build does not take for granted is unsafe, and no dependency can take that off us: the
+//! caller must have asked the processor first. Each such call stands right behind that question.
 #![allow(unsafe_code, reason = "calls into functions compiled for instructions that were just detected")]
 
 use super::cascade::Cascade;
-use super::lanes::{self, Job, TILE, Turn};
+use super::lanes::{self, Job, TILE, Tile, Turn};
 
 /// Width of the instructions that the lane kernels are compiled for. Every width gives the same bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -94,7 +94,7 @@ pub(super) fn run(width: Width, cascade: &Cascade, jobs: &mut [Job<'_>]) {
 mod x86 {
     use std::arch::x86_64::*;
 
-    use super::{Cascade, Job, TILE, Turn, lanes};
+    use super::{Cascade, Job, TILE, Tile, Turn, lanes};
 
     #[target_feature(enable = "avx,fma")]
     pub(super) fn run_128(cascade: &Cascade, jobs: &mut [Job<'_>]) {
@@ -115,43 +115,33 @@ mod x86 {
     /// for AVX and more, name it.
     struct Avx;
     impl Turn for Avx {
+        /// Three rounds: pairs of rows interleaved, then fours, then the halves of the registers swapped.
         #[inline(always)]
-        fn turn(tile: &mut [[f32; TILE]; TILE]) {
-            // SAFETY: see the type: whoever gets here runs on a machine with AVX.
-            unsafe { turn_avx(tile) }
-        }
-    }
-
-    /// Three rounds: pairs of rows interleaved, then fours, then the halves of the registers swapped.
-    #[target_feature(enable = "avx")]
-    #[inline]
-    fn turn_avx(tile: &mut [[f32; TILE]; TILE]) {
-        // SAFETY: a row is eight floats, which is what an unaligned load or store touches.
-        let r: [__m256; TILE] = unsafe {
-            let row = |i: usize| _mm256_loadu_ps(tile[i].as_ptr());
-            [row(0), row(1), row(2), row(3), row(4), row(5), row(6), row(7)]
-        };
-        let (a0, a1) = (_mm256_unpacklo_ps(r[0], r[1]), _mm256_unpackhi_ps(r[0], r[1]));
-        let (a2, a3) = (_mm256_unpacklo_ps(r[2], r[3]), _mm256_unpackhi_ps(r[2], r[3]));
-        let (a4, a5) = (_mm256_unpacklo_ps(r[4], r[5]), _mm256_unpackhi_ps(r[4], r[5]));
-        let (a6, a7) = (_mm256_unpacklo_ps(r[6], r[7]), _mm256_unpackhi_ps(r[6], r[7]));
-        let (b0, b1) = (_mm256_shuffle_ps::<0x44>(a0, a2), _mm256_shuffle_ps::<0xEE>(a0, a2));
-        let (b2, b3) = (_mm256_shuffle_ps::<0x44>(a1, a3), _mm256_shuffle_ps::<0xEE>(a1, a3));
-        let (b4, b5) = (_mm256_shuffle_ps::<0x44>(a4, a6), _mm256_shuffle_ps::<0xEE>(a4, a6));
-        let (b6, b7) = (_mm256_shuffle_ps::<0x44>(a5, a7), _mm256_shuffle_ps::<0xEE>(a5, a7));
-        let out = [
-            _mm256_permute2f128_ps::<0x20>(b0, b4),
-            _mm256_permute2f128_ps::<0x20>(b1, b5),
-            _mm256_permute2f128_ps::<0x20>(b2, b6),
-            _mm256_permute2f128_ps::<0x20>(b3, b7),
-            _mm256_permute2f128_ps::<0x31>(b0, b4),
-            _mm256_permute2f128_ps::<0x31>(b1, b5),
-            _mm256_permute2f128_ps::<0x31>(b2, b6),
-            _mm256_permute2f128_ps::<0x31>(b3, b7),
-        ];
-        for (row, v) in tile.iter_mut().zip(out) {
-            // SAFETY: as for the load.
-            unsafe { _mm256_storeu_ps(row.as_mut_ptr(), v) };
+        fn turn(rows: [&[f32; TILE]; TILE]) -> Tile {
+            // SAFETY: the machine has AVX, see the type; a row is eight floats, which is what an unaligned
+            // load or store touches.
+            unsafe {
+                let row = |i: usize| _mm256_loadu_ps(rows[i].as_ptr());
+                let r = [row(0), row(1), row(2), row(3), row(4), row(5), row(6), row(7)];
+                let (a0, a1) = (_mm256_unpacklo_ps(r[0], r[1]), _mm256_unpackhi_ps(r[0], r[1]));
+                let (a2, a3) = (_mm256_unpacklo_ps(r[2], r[3]), _mm256_unpackhi_ps(r[2], r[3]));
+                let (a4, a5) = (_mm256_unpacklo_ps(r[4], r[5]), _mm256_unpackhi_ps(r[4], r[5]));
+                let (a6, a7) = (_mm256_unpacklo_ps(r[6], r[7]), _mm256_unpackhi_ps(r[6], r[7]));
+                let (b0, b1) = (_mm256_shuffle_ps::<0x44>(a0, a2), _mm256_shuffle_ps::<0xEE>(a0, a2));
+                let (b2, b3) = (_mm256_shuffle_ps::<0x44>(a1, a3), _mm256_shuffle_ps::<0xEE>(a1, a3));
+                let (b4, b5) = (_mm256_shuffle_ps::<0x44>(a4, a6), _mm256_shuffle_ps::<0xEE>(a4, a6));
+                let (b6, b7) = (_mm256_shuffle_ps::<0x44>(a5, a7), _mm256_shuffle_ps::<0xEE>(a5, a7));
+                let mut tile = [[0f32; TILE]; TILE];
+                _mm256_storeu_ps(tile[0].as_mut_ptr(), _mm256_permute2f128_ps::<0x20>(b0, b4));
+                _mm256_storeu_ps(tile[1].as_mut_ptr(), _mm256_permute2f128_ps::<0x20>(b1, b5));
+                _mm256_storeu_ps(tile[2].as_mut_ptr(), _mm256_permute2f128_ps::<0x20>(b2, b6));
+                _mm256_storeu_ps(tile[3].as_mut_ptr(), _mm256_permute2f128_ps::<0x20>(b3, b7));
+                _mm256_storeu_ps(tile[4].as_mut_ptr(), _mm256_permute2f128_ps::<0x31>(b0, b4));
+                _mm256_storeu_ps(tile[5].as_mut_ptr(), _mm256_permute2f128_ps::<0x31>(b1, b5));
+                _mm256_storeu_ps(tile[6].as_mut_ptr(), _mm256_permute2f128_ps::<0x31>(b2, b6));
+                _mm256_storeu_ps(tile[7].as_mut_ptr(), _mm256_permute2f128_ps::<0x31>(b3, b7));
+                tile
+            }
         }
     }
 }

@@ -1,12 +1,14 @@
-//! Runs many channels through one cascade side by side: sixteen channels are the sixteen lanes of each operation.
-//! In: per channel its samples, a buffer and its state. Out: filtered samples in the same unit, the state after.
+//! Runs many channels through one cascade side by side: sixteen channels are the sixteen lanes of each
+//! operation. In: per channel its samples, a buffer and its state. Out: filtered samples in the same unit,
+//! the state after.
 //!
 //! A recursive filter cannot go wide along time, but it can across channels. Samples are turned from rows (a
 //! channel after the other) into lanes (a time step after the other) in tiles of eight by eight. Channels of
 //! different lengths run in lockstep; each one's state is taken out where its samples end.
 //!
-//! Everything that computes here is `#[inline(always)]`, has no closures, and is compiled once per instruction set
-//! by [`super::dispatch`]; the arithmetic is the same fused operations in the same order in all of them.
+//! Everything that computes here is `#[inline(always)]`, has no closures, and is compiled once per
+//! instruction set by [`super::dispatch`]; the arithmetic is the same fused operations in the same order in
+//! all of them.
 
 use super::cascade::{Cascade, CascadeState, MAX_SECTIONS};
 use super::dispatch::{self, Width};
@@ -41,8 +43,8 @@ impl Job<'_> {
     }
 }
 
-/// Runs all jobs, sixteen at a time, with the widest instructions this machine has. The bits of a channel do not
-/// depend on which other channels run with it, nor on the machine.
+/// Runs all jobs, sixteen at a time, with the widest instructions this machine has. The bits of a channel do
+/// not depend on which other channels run with it, nor on the machine.
 ///
 /// ```
 /// use auscult_operators::filter::{Band, Cascade, CascadeState, Job, butterworth, filter_many};
@@ -80,9 +82,12 @@ pub fn filter_many_at(width: Width, cascade: &Cascade, jobs: &mut [Job<'_>]) {
     }
 }
 
+/// A square of samples.
+pub(super) type Tile = [[f32; TILE]; TILE];
+
 /// Turns tiles: row `i`, column `j` becomes row `j`, column `i`.
 pub(super) trait Turn {
-    fn turn(tile: &mut [[f32; TILE]; TILE]);
+    fn turn(rows: [&[f32; TILE]; TILE]) -> Tile;
 }
 
 /// Runs up to [`LANES`] jobs.
@@ -121,7 +126,9 @@ pub(super) fn run_each(cascade: &Cascade, jobs: &mut [Job<'_>]) {
 struct NoTiles;
 impl Turn for NoTiles {
     #[inline(always)]
-    fn turn(_: &mut [[f32; TILE]; TILE]) {}
+    fn turn(rows: [&[f32; TILE]; TILE]) -> Tile {
+        rows.map(|r| *r)
+    }
 }
 
 /// What the sections of `L` channels remember.
@@ -195,7 +202,8 @@ fn store<const L: usize>(cascade: &Cascade, memory: &Memory<L>, lane: usize, sta
     }
 }
 
-/// Rows of samples from `from` on become lanes. A lane without a channel, or whose channel has ended, gets zeros.
+/// Rows of samples from `from` on become lanes. A lane without a channel, or whose channel has ended, gets
+/// zeros.
 #[inline(always)]
 fn pack<const L: usize, T: Turn>(jobs: &[Job<'_>], from: usize, lanes: &mut [[f32; L]]) {
     let steps = lanes.len();
@@ -206,7 +214,7 @@ fn pack<const L: usize, T: Turn>(jobs: &[Job<'_>], from: usize, lanes: &mut [[f3
             *row = &job.input[from..from + steps];
         }
     }
-    if L % TILE != 0 || steps < TILE {
+    if !L.is_multiple_of(TILE) || steps < TILE {
         for (lane, row) in rows.iter().enumerate() {
             for (step, x) in lanes.iter_mut().zip(row.iter()) {
                 step[lane] = *x;
@@ -214,23 +222,23 @@ fn pack<const L: usize, T: Turn>(jobs: &[Job<'_>], from: usize, lanes: &mut [[f3
         }
         return;
     }
-    let mut at = 0;
-    while at < steps {
-        // The last tile may overlap the one before it: the same samples land in the same places.
-        at = at.min(steps - TILE);
-        let mut side = 0;
-        while side < L {
-            let mut tile = [[0f32; TILE]; TILE];
+    let mut side = 0;
+    while side < L {
+        let mut at = 0;
+        while at < steps {
+            // The last tile may overlap the one before it: the same samples land in the same places.
+            at = at.min(steps - TILE);
+            let mut tile = [&[0f32; TILE]; TILE];
             for r in 0..TILE {
-                tile[r].copy_from_slice(&rows[side + r][at..at + TILE]);
+                tile[r] = part(rows[side + r], at);
             }
-            T::turn(&mut tile);
-            for r in 0..TILE {
-                lanes[at + r][side..side + TILE].copy_from_slice(&tile[r]);
+            let turned = T::turn(tile);
+            for (step, row) in lanes[at..at + TILE].iter_mut().zip(&turned) {
+                step[side..side + TILE].copy_from_slice(row);
             }
-            side += TILE;
+            at += TILE;
         }
-        at += TILE;
+        side += TILE;
     }
 }
 
@@ -238,35 +246,48 @@ fn pack<const L: usize, T: Turn>(jobs: &[Job<'_>], from: usize, lanes: &mut [[f3
 #[inline(always)]
 fn unpack<const L: usize, T: Turn>(jobs: &mut [Job<'_>], from: usize, lanes: &[[f32; L]]) {
     let steps = lanes.len();
-    if L % TILE != 0 || steps < TILE {
-        for (lane, job) in jobs.iter_mut().enumerate() {
-            if job.len() > from {
-                for (y, step) in job.output[from..from + steps].iter_mut().zip(lanes) {
-                    *y = step[lane];
-                }
+    let mut rows: [&mut [f32]; L] = std::array::from_fn(|_| Default::default());
+    for (row, job) in rows.iter_mut().zip(jobs) {
+        if job.len() > from {
+            *row = &mut job.output[from..from + steps];
+        }
+    }
+    if !L.is_multiple_of(TILE) || steps < TILE {
+        for (lane, row) in rows.iter_mut().enumerate() {
+            for (y, step) in row.iter_mut().zip(lanes) {
+                *y = step[lane];
             }
         }
         return;
     }
-    let mut at = 0;
-    while at < steps {
-        at = at.min(steps - TILE);
-        let mut side = 0;
-        while side < jobs.len() {
-            let mut tile = [[0f32; TILE]; TILE];
-            for r in 0..TILE {
-                tile[r].copy_from_slice(&lanes[at + r][side..side + TILE]);
+    let mut side = 0;
+    while side < L {
+        let mut at = 0;
+        while at < steps {
+            at = at.min(steps - TILE);
+            let mut tile = [&[0f32; TILE]; TILE];
+            for (row, step) in tile.iter_mut().zip(&lanes[at..at + TILE]) {
+                *row = part(step, side);
             }
-            T::turn(&mut tile);
-            for r in 0..TILE.min(jobs.len() - side) {
-                let job = &mut jobs[side + r];
-                if job.len() > from {
-                    job.output[from + at..from + at + TILE].copy_from_slice(&tile[r]);
+            let turned = T::turn(tile);
+            for r in 0..TILE {
+                // A lane without a channel, or whose channel has ended, has nowhere to go.
+                if let Some(y) = rows[side + r].get_mut(at..at + TILE) {
+                    y.copy_from_slice(&turned[r]);
                 }
             }
-            side += TILE;
+            at += TILE;
         }
-        at += TILE;
+        side += TILE;
+    }
+}
+
+/// The samples of one tile row; zeros where there are not enough, which does not happen.
+#[inline(always)]
+fn part(row: &[f32], at: usize) -> &[f32; TILE] {
+    match row[at..].first_chunk() {
+        Some(part) => part,
+        None => &[0.0; TILE],
     }
 }
 

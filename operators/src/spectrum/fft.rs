@@ -1,20 +1,15 @@
-//! Fourier transform of real samples, of any even length.
-//! In: samples in double precision. Out: the coefficients from zero to half the rate, in the caller's buffer, with
-//! the sign and scale of `numpy.fft.rfft`; the unit is that of the samples.
+//! Fourier transform of real samples, of any even length. In: samples in double precision. Out: the
+//! coefficients from zero to half the rate, in the caller's buffer, with the sign and scale of
+//! `numpy.fft.rfft`; the unit is that of the samples.
 //!
-//! Even and odd samples are packed as real and imaginary parts of a complex signal of half the length, and its
-//! transform is taken apart again (Press et al., Numerical Recipes, 3rd ed., section 12.3). Double precision costs
-//! little here and keeps bins far below the strongest one exact.
+//! Even and odd samples are packed as real and imaginary parts of a complex signal of half the length, and
+//! its transform is taken apart again (Press et al., Numerical Recipes, 3rd ed., section 12.3). Double
+//! precision costs little here and keeps bins far below the strongest one exact.
 
-use std::fmt;
-use std::sync::Arc;
-
-use rustfft::num_complex::Complex;
-use rustfft::{Fft, FftPlanner};
 use thiserror::Error;
 
-/// One coefficient.
-pub type Bin = Complex<f64>;
+pub use super::stockham::Bin;
+use super::stockham::{ComplexFft, turn};
 
 /// A length that is not transformed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
@@ -25,19 +20,13 @@ pub struct LengthError {
 }
 
 /// A transform of one length: tables and working memory, for use again and again.
+#[derive(Debug)]
 pub struct RealFft {
     len: usize,
-    half: Arc<dyn Fft<f64>>,
+    half: ComplexFft,
     /// exp(-2 pi i k / len) for k up to a quarter of the length, as deep as the taking apart goes.
     turns: Vec<Bin>,
     packed: Vec<Bin>,
-    scratch: Vec<Bin>,
-}
-
-impl fmt::Debug for RealFft {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "RealFft({})", self.len)
-    }
 }
 
 impl RealFft {
@@ -49,14 +38,8 @@ impl RealFft {
         if len < 2 || len % 2 == 1 {
             return Err(LengthError { found: len });
         }
-        let half = FftPlanner::new().plan_fft_forward(len / 2);
-        let turn = |k: usize| {
-            let angle = 2.0 * std::f64::consts::PI * k as f64 / len as f64;
-            Bin::new(libm::cos(angle), -libm::sin(angle))
-        };
-        let zero = Bin::new(0.0, 0.0);
-        let scratch = vec![zero; half.get_inplace_scratch_len()];
-        Ok(Self { len, half, turns: (0..=len / 4).map(turn).collect(), packed: vec![zero; len / 2], scratch })
+        let turns = (0..=len / 4).map(|k| turn(k, len)).collect();
+        Ok(Self { len, half: ComplexFft::new(len / 2), turns, packed: vec![Bin::new(0.0, 0.0); len / 2] })
     }
 
     /// Samples taken.
@@ -91,7 +74,7 @@ impl RealFft {
         for (k, p) in self.packed.iter_mut().enumerate() {
             *p = Bin::new(at(2 * k), at(2 * k + 1));
         }
-        self.half.process_with_scratch(&mut self.packed, &mut self.scratch);
+        self.half.forward(&mut self.packed);
         let mut put = |k: usize, value: Bin| {
             if let Some(b) = bins.get_mut(k) {
                 *b = value;
@@ -113,6 +96,7 @@ impl RealFft {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test that panics has failed")]
 mod tests {
     use super::*;
 

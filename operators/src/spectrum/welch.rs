@@ -1,10 +1,10 @@
-//! Power spectral density after Welch: the mean over half-overlapping, windowed segments.
-//! In: samples in any unit, rate in hertz. Out: one-sided density in unit squared per hertz, from zero to half the
-//! rate, as `scipy.signal.welch` with its defaults gives it.
+//! Power spectral density after Welch: the mean over half-overlapping, windowed segments. In: samples in any
+//! unit, rate in hertz. Out: one-sided density in unit squared per hertz, from zero to half the rate, as
+//! `scipy.signal.welch` with its defaults gives it.
 //!
 //! Source: Welch, IEEE Trans Audio Electroacoust 1967;15:70-73, doi:10.1109/TAU.1967.1161901. Window: Hann,
-//! periodic. Each segment's mean is taken away first. Differs from scipy in that a signal shorter than one segment
-//! has no density, rather than one of lower resolution.
+//! periodic. Each segment's mean is taken away first. Differs from scipy in that a signal shorter than one
+//! segment has no density, rather than one of lower resolution.
 
 use super::fft::{Bin, LengthError, RealFft};
 use crate::signal::{Hertz, Missing};
@@ -55,8 +55,8 @@ impl Welch {
         self.rate.get() / self.window.len() as f64
     }
 
-    /// Writes the density at each frequency and returns the number of segments averaged. Samples after the last
-    /// whole segment are not used.
+    /// Writes the density at each frequency and returns the number of segments averaged. Samples after the
+    /// last whole segment are not used.
     ///
     /// # Errors
     /// [`Missing::TooFew`] if there is not one whole segment, or if `density` is shorter than

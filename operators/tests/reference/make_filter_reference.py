@@ -1,7 +1,7 @@
-"""Makes filter_reference.json and spectrum_reference.json, the golden values of operators/tests/filter_reference.rs.
+"""Makes the golden values of operators/tests/filter_reference.rs: filter_reference.json, spectrum_reference.json.
 
-In: nothing; the signals are computed here and, to the bit, in the test. Out: the two files beside this one, with
-what scipy says of designs, filtered samples, transforms and densities, in the unit of the signal.
+In: nothing; the signals are computed here and, to the bit, in the test. Out: the two files beside this one,
+with what scipy says of designs, filtered samples, transforms and densities, in the unit of the signal.
 
     python make_filter_reference.py        # made with scipy 1.17.1, numpy 2.4.6
 """
@@ -58,7 +58,8 @@ def digits(values, n):
 def designs():
     rows = []
     shapes = [
-        ("lowpass", [40.0], 250.0), ("lowpass", [20.0], 125.0), ("lowpass", [3.0], 62.5), ("lowpass", [100.0], 360.0),
+        ("lowpass", [40.0], 250.0), ("lowpass", [20.0], 125.0), ("lowpass", [3.0], 62.5),
+        ("lowpass", [100.0], 360.0),
         ("highpass", [0.5], 360.0), ("highpass", [0.05], 500.0), ("highpass", [100.0], 250.0),
         ("bandpass", [0.5, 8.0], 125.0), ("bandpass", [0.05, 1.5], 62.5), ("bandpass", [0.5, 45.0], 256.0),
         ("bandpass", [5.0, 15.0], 200.0), ("bandpass", [2.0, 110.0], 250.0),
@@ -71,10 +72,12 @@ def designs():
                 continue
             edge = edges[0] if len(edges) == 1 else edges
             sos = ss.butter(order, edge, kind, fs=rate, output="sos")
-            rows.append(dict(kind=kind, order=order, edges=edges, rate=rate, sos=[list(map(float, r)) for r in sos]))
+            sos = [list(map(float, r)) for r in sos]
+            rows.append(dict(kind=kind, order=order, edges=edges, rate=rate, sos=sos))
     for f, q, rate in [(50.0, 30.0, 250.0), (60.0, 30.0, 360.0), (50.0, 30.0, 500.0), (50.0, 5.0, 125.0)]:
         b, a = ss.iirnotch(f, q, fs=rate)
-        rows.append(dict(kind="notch", order=1, edges=[f], quality=q, rate=rate, sos=[list(map(float, [*b, *a]))]))
+        sos = [list(map(float, [*b, *a]))]
+        rows.append(dict(kind="notch", order=1, edges=[f], quality=q, rate=rate, sos=sos))
     return rows
 
 
@@ -82,14 +85,16 @@ def filters():
     rows = []
     for kind, rate, mains, period_s, level in [
         ("ecg", 360.0, 60.0, 0.8, 0.25), ("ecg", 500.0, 50.0, 0.8, -4.0), ("ecg", 62.5, 50.0, 0.8, 0.0),
-        ("ppg", 125.0, 50.0, 0.9, 2000.0), ("pressure", 125.0, 50.0, 0.9, 90.0), ("pressure", 500.0, 50.0, 0.9, 90.0),
+        ("ppg", 125.0, 50.0, 0.9, 2000.0), ("pressure", 125.0, 50.0, 0.9, 90.0),
+        ("pressure", 500.0, 50.0, 0.9, 90.0),
         ("respiration", 62.5, 50.0, 4.0, 150.0), ("eeg", 256.0, 50.0, 0.1, 10.0),
     ]:
         n = min(int(8 * rate), 1600)
         x = signal(n, rate, period_s, level).astype(float)
         sos = chain(kind, rate, mains)
         y, _ = ss.sosfilt(sos, x, zi=ss.sosfilt_zi(sos) * x[0])
-        rows.append(dict(kind=kind, rate=rate, mains_hz=mains, period_s=period_s, level=level, output=digits(y, 9)))
+        row = dict(kind=kind, rate=rate, mains_hz=mains, period_s=period_s, level=level)
+        rows.append(dict(row, output=digits(y, 9)))
     return rows
 
 

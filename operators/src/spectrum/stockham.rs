@@ -1,0 +1,201 @@
+//! Fourier transform of complex samples, of any length. In: complex samples in double precision. Out: the
+//! coefficients in natural order, in place; no scale is applied.
+//!
+//! Stockham's self-sorting form with factors 4, 2, 3, 5 and, for whatever prime remains, the definition (Van
+//! Loan, Computational Frameworks for the Fast Fourier Transform, sections 1.7 and 2.3). Written here rather
+//! than taken from a crate because every table must come from one implementation of sine and cosine: those of
+//! the C library differ in the last bit from machine to machine, and a replay must not.
+
+use std::f64::consts::PI;
+
+use num_complex::Complex;
+
+/// One coefficient.
+pub type Bin = Complex<f64>;
+
+/// A transform of one length: tables and working memory.
+#[derive(Debug)]
+pub struct ComplexFft {
+    stages: Vec<Stage>,
+    spare: Vec<Bin>,
+}
+
+/// One factor of the length.
+#[derive(Debug)]
+struct Stage {
+    radix: usize,
+    /// Distance of the samples that are combined, in groups: what remains of the length.
+    rest: usize,
+    /// Samples that share a turn: product of the factors before.
+    stride: usize,
+    /// For each of the `rest` groups the turns of all outputs but the first.
+    turns: Vec<Bin>,
+    /// Turns by multiples of a `radix`-th, for factors without a formula.
+    roots: Vec<Bin>,
+}
+
+/// exp(-2 pi i k / n).
+pub(super) fn turn(k: usize, n: usize) -> Bin {
+    let angle = 2.0 * PI * (k % n) as f64 / n as f64;
+    Bin::new(libm::cos(angle), -libm::sin(angle))
+}
+
+impl ComplexFft {
+    /// Plans a transform. Quick for lengths whose factors are small; a large prime factor costs its square.
+    ///
+    /// ```
+    /// use auscult_operators::spectrum::stockham::{Bin, ComplexFft};
+    /// let mut x = [1.0, 0.0, 0.0, 0.0, 0.0, 0.0].map(|re| Bin::new(re, 0.0));
+    /// ComplexFft::new(6).forward(&mut x);
+    /// assert!(x.iter().all(|b| (b - 1.0).norm_sqr() < 1e-30));
+    /// ```
+    pub fn new(len: usize) -> Self {
+        let (mut rest, mut stride, mut stages) = (len, 1, Vec::new());
+        while rest > 1 {
+            let small = [4, 2, 3, 5].into_iter().find(|&r| rest.is_multiple_of(r));
+            let radix = small.or_else(|| (7..rest).find(|&r| rest.is_multiple_of(r))).unwrap_or(rest);
+            let n = rest;
+            rest /= radix;
+            let turns = (0..rest).flat_map(|p| (1..radix).map(move |k| turn(p * k, n))).collect();
+            let roots = (0..radix).map(|k| turn(k, radix)).collect();
+            stages.push(Stage { radix, rest, stride, turns, roots });
+            stride *= radix;
+        }
+        Self { stages, spare: vec![Bin::new(0.0, 0.0); len] }
+    }
+
+    /// Transforms in place. A slice of another length than planned is left alone.
+    pub fn forward(&mut self, samples: &mut [Bin]) {
+        if samples.len() != self.spare.len() {
+            return;
+        }
+        let (mut from, mut to) = (&mut *samples, &mut *self.spare);
+        for stage in &self.stages {
+            stage.run(from, to);
+            std::mem::swap(&mut from, &mut to);
+        }
+        if self.stages.len() % 2 == 1 {
+            // The result lies in the spare memory, which is now `from`.
+            to.copy_from_slice(from);
+        }
+    }
+}
+
+impl Stage {
+    fn run(&self, x: &[Bin], y: &mut [Bin]) {
+        match self.radix {
+            2 => self.pass(x, y, |[a, b]| [a + b, a - b]),
+            3 => self.pass(x, y, three),
+            4 => self.pass(x, y, four),
+            5 => self.pass(x, y, five),
+            _ => self.slow_pass(x, y),
+        }
+    }
+
+    #[inline(always)]
+    fn pass<const R: usize>(&self, x: &[Bin], y: &mut [Bin], combine: impl Fn([Bin; R]) -> [Bin; R]) {
+        let s = self.stride;
+        let groups = y.chunks_exact_mut(R * s).zip(self.turns.chunks_exact(R - 1));
+        for (p, (out, turns)) in groups.enumerate() {
+            let rows: [&[Bin]; R] = std::array::from_fn(|j| &x[s * (p + self.rest * j)..][..s]);
+            for q in 0..s {
+                let b = combine(std::array::from_fn(|j| rows[j][q]));
+                out[q] = b[0];
+                for k in 1..R {
+                    out[q + s * k] = b[k] * turns[k - 1];
+                }
+            }
+        }
+    }
+
+    /// The definition, for factors without a formula.
+    fn slow_pass(&self, x: &[Bin], y: &mut [Bin]) {
+        let (r, s) = (self.radix, self.stride);
+        let groups = y.chunks_exact_mut(r * s).zip(self.turns.chunks_exact(r - 1));
+        for (p, (out, turns)) in groups.enumerate() {
+            for q in 0..s {
+                for k in 0..r {
+                    let mut sum = Bin::new(0.0, 0.0);
+                    for j in 0..r {
+                        sum += x[q + s * (p + self.rest * j)] * self.roots[j * k % r];
+                    }
+                    out[q + s * k] = if k == 0 { sum } else { sum * turns[k - 1] };
+                }
+            }
+        }
+    }
+}
+
+/// Minus i times.
+#[inline(always)]
+fn back(a: Bin) -> Bin {
+    Bin::new(a.im, -a.re)
+}
+
+/// Sines and cosines of fifths and thirds of a turn, to the last bit.
+const SIN_3: f64 = 0.866_025_403_784_438_6;
+const COS_5: [f64; 2] = [0.309_016_994_374_947_45, -0.809_016_994_374_947_5];
+const SIN_5: [f64; 2] = [0.951_056_516_295_153_5, 0.587_785_252_292_473_1];
+
+#[inline(always)]
+fn three([a, b, c]: [Bin; 3]) -> [Bin; 3] {
+    let (sum, side) = (b + c, back(b - c) * SIN_3);
+    let middle = a - sum * 0.5;
+    [a + sum, middle + side, middle - side]
+}
+
+#[inline(always)]
+fn four([a, b, c, d]: [Bin; 4]) -> [Bin; 4] {
+    let (even, odd) = ((a + c, a - c), (b + d, back(b - d)));
+    [even.0 + odd.0, even.1 + odd.1, even.0 - odd.0, even.1 - odd.1]
+}
+
+#[inline(always)]
+fn five([a, b, c, d, e]: [Bin; 5]) -> [Bin; 5] {
+    let (outer, inner) = (b + e, c + d);
+    let (outer_d, inner_d) = (b - e, c - d);
+    let m1 = a + outer * COS_5[0] + inner * COS_5[1];
+    let m2 = a + outer * COS_5[1] + inner * COS_5[0];
+    let n1 = back(outer_d * SIN_5[0] + inner_d * SIN_5[1]);
+    let n2 = back(outer_d * SIN_5[1] - inner_d * SIN_5[0]);
+    [a + outer + inner, m1 + n1, m2 + n2, m2 - n2, m1 - n1]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn equals_the_definition_at_every_length() {
+        for n in (1..=80).chain([121, 125, 128, 169, 173, 250, 360]) {
+            let at = |i: usize| Bin::new(((i * i * 7919 + i * 31) % 1009) as f64, (i * 57 % 101) as f64);
+            let mut x: Vec<Bin> = (0..n).map(at).collect();
+            let expected: Vec<Bin> = (0..n).map(|k| (0..n).map(|j| at(j) * turn(j * k, n)).sum()).collect();
+            ComplexFft::new(n).forward(&mut x);
+            let size = expected.iter().map(|b| b.norm_sqr()).fold(0.0, f64::max).sqrt();
+            for (k, (a, b)) in x.iter().zip(&expected).enumerate() {
+                assert!((a - b).norm_sqr().sqrt() <= 1e-14 * n as f64 * size, "{n} {k}: {a} against {b}");
+            }
+        }
+    }
+
+    #[test]
+    fn constants_are_sines_and_cosines() {
+        let close = |a: f64, b: f64| (a - b).abs() < 1e-15;
+        assert!(close(SIN_3, libm::sin(2.0 * PI / 3.0)));
+        for (k, (c, s)) in COS_5.into_iter().zip(SIN_5).enumerate() {
+            let angle = 2.0 * PI * (k + 1) as f64 / 5.0;
+            assert!(close(c, libm::cos(angle)) && close(s, libm::sin(angle)));
+        }
+    }
+
+    /// Tables and arithmetic are ours: these very bits must come out on every machine.
+    #[test]
+    fn bits_are_those_written_here() {
+        let mut x: Vec<Bin> = (0..420).map(|i| Bin::new((i % 17) as f64, (i % 5) as f64)).collect();
+        ComplexFft::new(420).forward(&mut x);
+        let bits = |b: f64| b.to_bits();
+        let hash = x.iter().fold(0u64, |h, b| h.rotate_left(5) ^ bits(b.re) ^ bits(b.im).rotate_left(32));
+        assert_eq!(hash, 0xe799_5a62_ef04_2674, "{hash:#x}");
+    }
+}
