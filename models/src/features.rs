@@ -64,6 +64,7 @@ fn value(
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may stop at once")]
 mod tests {
     use super::*;
     use crate::Registry;

@@ -371,6 +371,7 @@ impl Faults {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may stop at once")]
 mod tests {
     use super::*;
     use crate::Registry;
@@ -417,6 +418,11 @@ mod tests {
             ("horizon_h = 6", "horizon_h = 0", "horizon_h is 0"),
             ("baseline = \"news2\"", "baseline = \"\"", "baseline is \"\""),
             ("baseline = \"news2\"", "", "missing field `baseline`"),
+            (
+                "probability = 0.06",
+                "probability = 0.03",
+                "thresholds[1].probability is 0.03, expected more than 0.03",
+            ),
             ("opset = 17", "opset = 17\ncolour = \"red\"", "unknown field `colour`"),
         ] {
             let message = parse_with(from, to).expect_err(to).to_string();

@@ -28,7 +28,7 @@ pub struct ModelIdentity {
     pub version: String,
     /// sha256 of the weights.
     pub sha256: String,
-    /// What ran them, as in `onnxruntime 1.31.1`.
+    /// What ran them, as in `onnxruntime 1.28.0`.
     pub runtime: String,
 }
 
@@ -303,5 +303,6 @@ fn round(v: f64) -> f64 {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may stop at once")]
 #[path = "predict_tests.rs"]
 mod tests;
