@@ -136,3 +136,29 @@ fn cut_weights_do_not_load() {
     let package = auscult_models::Package::new(manifest, cut.to_vec(), "").unwrap();
     assert!(matches!(package.open(common::runtime()), Err(ModelError::Load { .. })));
 }
+
+#[test]
+fn five_hundred_damaged_files_end_in_an_answer_or_a_refusal() {
+    let good = std::fs::read(common::file("onnx/nan_sometimes.onnx")).unwrap();
+    let manifest = common::package("nan_sometimes", |_| ()).manifest;
+    let (mut state, mut opened, mut refused) = (7_u64, 0, 0);
+    let mut next = |below: usize| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) as usize % below
+    };
+    for _ in 0..500 {
+        let mut bytes = good.clone();
+        for _ in 0..=next(3) {
+            let at = next(bytes.len());
+            bytes[at] ^= 1 << next(8);
+        }
+        let mut manifest = manifest.clone();
+        manifest.sha256 = common::sha256(&bytes);
+        match auscult_models::Package::new(manifest, bytes, "").unwrap().open(common::runtime()) {
+            Ok(_) => opened += 1,
+            Err(_) => refused += 1,
+        }
+    }
+    // Names and single weights may be damaged without harm; most damage must be seen.
+    assert!(opened > 0 && refused > 300, "{opened} opened, {refused} refused");
+}
