@@ -21,6 +21,8 @@ fn main() {
     match there.map_or_else(fetch::fetch, Ok) {
         // Somebody who empties the cache gets it back with the next build; a failed fetch is not tried at each build.
         Ok(path) => println!("cargo::rerun-if-changed={}", path.display()),
-        Err(e) => println!("cargo::warning=models will need ONNX Runtime at first use: {e}"),
+        Err(e) => {
+            println!("cargo::warning=models will need ONNX Runtime at first use: {e}; {}", fetch::BY_HAND)
+        }
     }
 }

@@ -13,8 +13,9 @@ use ort::value::{Outlet, TensorElementType, TensorRef};
 use serde::Serialize;
 use thiserror::Error;
 
+use crate::graph_file;
 use crate::manifest::Manifest;
-use crate::onnxruntime::{FindError, Origin, Search, fetch};
+use crate::onnxruntime::{self, FindError, Origin, Search, fetch};
 use crate::predict::{Failure, Network};
 use crate::registry::ModelError;
 
@@ -105,7 +106,7 @@ impl Runtime {
         &self.library
     }
 
-    /// As it stands in events: `onnxruntime 1.31.1`.
+    /// As it stands in events: `onnxruntime 1.28.0`.
     pub fn name(&self) -> String {
         format!("onnxruntime {}", self.library.version)
     }
@@ -115,6 +116,14 @@ fn load(path: PathBuf, origin: Origin) -> Result<Runtime, String> {
     // Resolved, so that what is hashed is what is loaded.
     let path = path.canonicalize().map_err(|e| format!("{}: {e}", path.display()))?;
     let bytes = std::fs::read(&path).map_err(|e| format!("{}: {e}", path.display()))?;
+    // Known to carry none, so not searched: these are the bytes that were pinned.
+    let pinned = matches!(origin, Origin::Cache | Origin::Fetched);
+    if !pinned && !onnxruntime::is_quiet(&bytes, onnxruntime::telemetry_is_off()) {
+        let (path, switch) = (path.display(), onnxruntime::NO_TELEMETRY);
+        return Err(format!(
+            "{path} sends telemetry to its maker; start with {switch}=1, or name another build"
+        ));
+    }
     let sha256 = fetch::hex(&<sha2::Sha256 as sha2::Digest>::digest(&bytes));
     let version = version(&bytes).unwrap_or_else(|| "of unknown version".into());
     let builder = ort::init_from(&path).map_err(|e| e.to_string())?;
@@ -126,7 +135,7 @@ fn load(path: PathBuf, origin: Origin) -> Result<Runtime, String> {
     Ok(Runtime { environment, library: Library { path, origin, version, sha256, build } })
 }
 
-/// The version in the library's symbol versions (`VERS_1.31.1`), which every release since 2019 carries.
+/// The version in the library's symbol versions (`VERS_1.28.0`), which every release since 2019 carries.
 fn version(library: &[u8]) -> Option<String> {
     let mark = b"\0VERS_";
     let at = library.windows(mark.len()).position(|w| w == mark)? + mark.len();
@@ -151,6 +160,7 @@ impl OnnxNetwork {
     /// [`ModelError::Load`] or [`ModelError::Graph`].
     pub fn open(runtime: &Runtime, manifest: &Manifest, bytes: &[u8]) -> Result<Self, ModelError> {
         let fail = |reason: String| ModelError::Load { name: manifest.name.clone(), reason };
+        graph_file::inspect(bytes).map_err(|e| fail(e.to_string()))?;
         let session = session(runtime, bytes).map_err(|e| fail(e.to_string()))?;
         compare(&session, manifest)?;
         Ok(Self { session, output: manifest.output.name.clone(), index: manifest.output.index })
@@ -235,9 +245,9 @@ mod tests {
     #[test]
     fn the_version_is_read_from_the_symbol_versions() {
         let of = |bytes: &[u8]| version(bytes);
-        assert_eq!(of(b"xx\0VERS_1.31.1\0yy").as_deref(), Some("1.31.1"));
+        assert_eq!(of(b"xx\0VERS_1.28.0\0yy").as_deref(), Some("1.28.0"));
         assert_eq!(of(b"xx\0VERS_1.31\0yy"), None);
-        assert_eq!(of(b"xx\0VERS_1.31.1"), None);
+        assert_eq!(of(b"xx\0VERS_1.28.0"), None);
         assert_eq!(of(b""), None);
     }
 }

@@ -35,24 +35,49 @@ pub fn row(
     Row { inputs: manifest.inputs.iter().map(|i| value(i, values, readings, now)).collect() }
 }
 
+/// The most recent valid value among the features of an input; of equally recent ones the first. If there is none,
+/// the reason is that of the first feature.
 fn value(
     input: &Input,
     values: &Values,
     readings: &dyn Fn(&str) -> Option<Reading>,
     now: EventTime,
 ) -> Result<f64, Missing> {
+    let mut best: Result<(f64, EventTime), Missing> = Err(Missing::NoData);
+    for (n, feature) in input.features().enumerate() {
+        let found = one(feature, input, values, readings, now);
+        let better = match (&best, &found) {
+            (Ok((_, before)), Ok((_, time))) => time > before,
+            (Err(_), Ok(_)) => true,
+            (_, Err(_)) => n == 0,
+        };
+        if better {
+            best = found;
+        }
+    }
+    best.map(|(value, _)| value)
+}
+
+/// The value of one feature and when it was observed.
+fn one(
+    feature: &str,
+    input: &Input,
+    values: &Values,
+    readings: &dyn Fn(&str) -> Option<Reading>,
+    now: EventTime,
+) -> Result<(f64, EventTime), Missing> {
     let limit = input.max_age_s.map(Span::from_seconds);
-    let (value, quality, age, limit) = match ChannelId::named(&input.feature) {
+    let (value, quality, time, limit) = match ChannelId::named(feature) {
         Some(channel) => {
             let seen = values.at(channel, now)?;
-            (seen.value, seen.quality, now - seen.observed_at, limit)
+            (seen.value, seen.quality, seen.observed_at, limit)
         }
         None => {
-            let reading = readings(&input.feature).ok_or(Missing::NoData)?;
-            (reading.value?, reading.quality, now - reading.time, Some(limit.unwrap_or(READING_AGE)))
+            let reading = readings(feature).ok_or(Missing::NoData)?;
+            (reading.value?, reading.quality, reading.time, Some(limit.unwrap_or(READING_AGE)))
         }
     };
-    if limit.is_some_and(|l| age > l) {
+    if limit.is_some_and(|l| now - time > l) {
         return Err(Missing::Stale);
     }
     // Written so that a quality that is not a number is low.
@@ -60,10 +85,11 @@ fn value(
     if !good {
         return Err(Missing::LowQuality);
     }
-    if value.is_finite() { Ok(value) } else { Err(Missing::Implausible) }
+    if value.is_finite() { Ok((value, time)) } else { Err(Missing::Implausible) }
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may stop at once")]
 mod tests {
     use super::*;
     use crate::Registry;
@@ -101,8 +127,30 @@ mod tests {
     }
 
     #[test]
+    fn of_several_sources_the_most_recent_valid_one_is_taken() {
+        let m = manifest(|i| i.or = vec!["pulse_rate".into()]);
+        let t = EventTime::from_seconds;
+        let with_pulse = |value, at| {
+            let (observed_at, valid_until, origin) = (t(at), t(at + 10), Origin::Reported);
+            let mut v = values(1.0, 80.0);
+            let seen = Observed { value, observed_at, valid_until, quality: 1.0, origin };
+            v.store(ChannelId::named("pulse_rate").unwrap(), seen);
+            v
+        };
+        let at = |v: &Values, s| row(&m, v, &|_| None, t(s)).inputs[0];
+        assert_eq!(at(&with_pulse(78.0, 99), 105), Ok(80.0));
+        assert_eq!(at(&with_pulse(78.0, 100), 105), Ok(80.0), "equally recent: the first");
+        let later = with_pulse(76.0, 101);
+        assert_eq!((at(&later, 105), at(&later, 110)), (Ok(76.0), Ok(76.0)));
+        assert_eq!(at(&later, 111), Err(Missing::Stale));
+    }
+
+    #[test]
     fn a_reading_keeps_its_reason_and_grows_stale() {
-        let m = manifest(|i| i.feature = "rmssd".into());
+        let m = manifest(|i| {
+            i.feature = "rmssd".into();
+            i.or.clear();
+        });
         let reading = |value| Reading {
             name: "rmssd",
             channel: None,

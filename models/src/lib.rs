@@ -26,6 +26,7 @@
 
 pub mod backend_onnx;
 pub mod features;
+pub mod graph_file;
 pub mod manifest;
 pub mod onnxruntime;
 pub mod predict;

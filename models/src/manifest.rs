@@ -68,7 +68,7 @@ fn default_every() -> u32 {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ModelKind {
-    /// An ONNX graph with one float32 input [N, columns].
+    /// An ONNX graph with one float32 input `[N, columns]`.
     Onnx,
 }
 
@@ -78,6 +78,10 @@ pub enum ModelKind {
 pub struct Input {
     /// A channel (its latest valid value) or a reading of an operator.
     pub feature: String,
+    /// Further features that measure the same thing, as an arterial line and a cuff do: the most recent valid value of
+    /// all is taken. The input is named after the first.
+    #[serde(default)]
+    pub or: Vec<String>,
     /// UCUM code of the unit that the model was trained in; must be the engine's unit of that feature.
     pub unit: String,
     /// What happens when the value is missing.
@@ -114,7 +118,7 @@ pub enum MissingPolicy {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Output {
-    /// Name of the output tensor, float32 [N, columns] or [N].
+    /// Name of the output tensor, float32 `[N, columns]` or `[N]`.
     pub name: String,
     /// Column.
     pub index: usize,
@@ -196,6 +200,10 @@ pub fn feature_unit(name: &str) -> Option<&'static str> {
 }
 
 impl Input {
+    /// The features that it may be taken from, the one it is named after first.
+    pub fn features(&self) -> impl Iterator<Item = &str> {
+        std::iter::once(&self.feature).chain(&self.or).map(String::as_str)
+    }
     /// Whether it is known of the patient rather than measured.
     pub fn is_context(&self) -> bool {
         ChannelId::named(&self.feature).is_some_and(|c| c.row().kind == Kind::Context)
@@ -289,27 +297,18 @@ impl Manifest {
         for (i, input) in self.inputs.iter().enumerate() {
             let key = |name: &str| format!("inputs[{i}].{name}");
             let fill = input.missing == MissingPolicy::Fill;
-            let twice = self.inputs[..i].iter().any(|o| o.feature == input.feature);
-            out.check(!twice, &key("feature"), &input.feature, "each feature once", "");
-            match feature_unit(&input.feature) {
-                None => {
-                    let meant =
-                        ChannelId::from_label(&input.feature).map(|c| c.row()).filter(|c| !c.kind.is_wave());
-                    let hint = meant
-                        .map_or("`auscult list` shows them".into(), |c| format!("did you mean {}", c.name));
-                    out.check(
-                        false,
-                        &key("feature"),
-                        &input.feature,
-                        "the name of a channel or reading",
-                        &hint,
-                    );
-                }
-                Some(unit) => {
-                    let hint = "the engine gives this feature in that unit; train the model in it";
-                    let expected = format!("{unit:?}");
-                    out.check(same_unit(&input.unit, unit), &key("unit"), &input.unit, &expected, hint);
-                }
+            for (n, feature) in input.features().enumerate() {
+                let key = if n == 0 { key("feature") } else { key("or") };
+                let before =
+                    self.inputs[..i].iter().flat_map(Input::features).chain(input.features().take(n));
+                out.check(before.into_iter().all(|f| f != feature), &key, feature, "each feature once", "");
+                let Some(unit) = feature_unit(feature) else {
+                    out.check(false, &key, feature, "the name of a channel or reading", &meant(feature));
+                    continue;
+                };
+                let hint = format!("the engine gives {feature} in that unit; train the model in it");
+                let same = same_unit(&input.unit, unit);
+                out.check(same, &format!("inputs[{i}].unit"), &input.unit, &format!("{unit:?}"), &hint);
             }
             out.check(
                 fill == input.fill.is_some_and(f64::is_finite) && fill >= input.fill.is_some(),
@@ -346,6 +345,12 @@ impl Manifest {
     }
 }
 
+/// A hint at the feature that somebody may have meant.
+fn meant(name: &str) -> String {
+    let channel = ChannelId::from_label(name).map(|c| c.row()).filter(|c| !c.kind.is_wave());
+    channel.map_or("`auscult list` shows them".into(), |c| format!("did you mean {}", c.name))
+}
+
 /// The same unit under this code or another: `{beats}/min` and `/min` are, `kPa` and `mm[Hg]` are not.
 fn same_unit(found: &str, expected: &str) -> bool {
     match (Unit::from_ucum(found), Unit::from_ucum(expected)) {
@@ -371,6 +376,7 @@ impl Faults {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may stop at once")]
 mod tests {
     use super::*;
     use crate::Registry;
@@ -402,6 +408,21 @@ mod tests {
                 "inputs[1].feature is \"heart_rate\", expected each feature once",
             ),
             ("unit = \"Cel\"", "unit = \"[degF]\"", "inputs[2].unit is \"[degF]\", expected \"Cel\""),
+            (
+                "or = [\"pulse_rate\"]",
+                "or = [\"pulse_rate\", \"heart_rate\"]",
+                "inputs[0].or is \"heart_rate\", expected each feature once",
+            ),
+            (
+                "or = [\"pulse_rate\"]",
+                "or = [\"etco2\"]",
+                "inputs[0].unit is \"/min\", expected \"mm[Hg]\"; the engine gives etco2",
+            ),
+            (
+                "or = [\"pulse_rate\"]",
+                "or = [\"PULSE\"]",
+                "inputs[0].or is \"PULSE\", expected the name of a channel or reading; did you mean pulse_rate",
+            ),
             ("unit = \"Cel\"", "unit = \"furlong\"", "inputs[2].unit is \"furlong\""),
             ("reference = 84", "reference = 840", "inputs[0].reference is 840, expected 0 to 350"),
             ("reference = 84", "reference = nan", "inputs[0].reference is NaN"),
@@ -417,6 +438,11 @@ mod tests {
             ("horizon_h = 6", "horizon_h = 0", "horizon_h is 0"),
             ("baseline = \"news2\"", "baseline = \"\"", "baseline is \"\""),
             ("baseline = \"news2\"", "", "missing field `baseline`"),
+            (
+                "probability = 0.06",
+                "probability = 0.03",
+                "thresholds[1].probability is 0.03, expected more than 0.03",
+            ),
             ("opset = 17", "opset = 17\ncolour = \"red\"", "unknown field `colour`"),
         ] {
             let message = parse_with(from, to).expect_err(to).to_string();
@@ -426,10 +452,7 @@ mod tests {
 
     #[test]
     fn all_faults_come_at_once_and_spellings_of_a_unit_are_one_unit() {
-        let two = parse_with(
-            "feature = \"heart_rate\"\nunit = \"/min\"",
-            "feature = \"x\"\nunit = \"/min\"\nflag = true",
-        );
+        let two = parse_with("feature = \"heart_rate\"", "feature = \"x\"\nflag = true");
         assert_eq!(two.unwrap_err().faults.len(), 2);
         assert!(parse_with("unit = \"/min\"", "unit = \"{beats}/min\"").is_ok());
         assert!(parse_with("missing = \"absent\"", "missing = \"fill\"\nfill = 80.0\nflag = true").is_ok());

@@ -13,6 +13,13 @@ use thiserror::Error;
 
 use self::fetch::FetchError;
 
+/// Builds that carry telemetry send nothing and write no device identity while this variable is `1`. It has to be set
+/// before the process starts.
+pub const NO_TELEMETRY: &str = "ORT_DISABLE_TELEMETRY";
+/// What betrays a build that carries telemetry: its switch, its client, the host it reports to.
+const TELEMETRY_MARKS: [&[u8]; 3] =
+    [b"ORT_DISABLE_TELEMETRY", b"Applications6Events", b"events.data.microsoft.com"];
+
 /// The environment variable that names a library.
 pub const DYLIB_PATH: &str = "ORT_DYLIB_PATH";
 
@@ -90,7 +97,7 @@ impl Search {
     /// use auscult_models::onnxruntime::{Origin, Search};
     /// let search = Search { path: Some("no/such/library.so".into()), no_fetch: true };
     /// assert!(search.at(Origin::Configured).unwrap_err().to_string().contains("no/such/library.so"));
-    /// assert!(search.at(Origin::Fetched).unwrap_err().to_string().contains("pip install onnxruntime"));
+    /// assert!(search.at(Origin::Fetched).unwrap_err().to_string().contains("forbidden"));
     /// ```
     pub fn at(&self, origin: Origin) -> Result<Option<PathBuf>, FindError> {
         match origin {
@@ -104,6 +111,24 @@ impl Search {
             Origin::Fetched => Ok(Some(fetch::fetch()?)),
         }
     }
+}
+
+/// Whether a library may be loaded: it carries no telemetry, or that is switched off for this process. What runs
+/// beside patients reports to nobody.
+///
+/// ```
+/// use auscult_models::onnxruntime::is_quiet;
+/// assert!(is_quiet(b"...OrtGetApiBase...", false));
+/// assert!(!is_quiet(b"...ORT_DISABLE_TELEMETRY...", false));
+/// assert!(is_quiet(b"...ORT_DISABLE_TELEMETRY...", true));
+/// ```
+pub fn is_quiet(library: &[u8], switched_off: bool) -> bool {
+    switched_off || !TELEMETRY_MARKS.iter().any(|mark| library.windows(mark.len()).any(|w| w == *mark))
+}
+
+/// Whether `ORT_DISABLE_TELEMETRY=1` was given to this process.
+pub fn telemetry_is_off() -> bool {
+    variable(NO_TELEMETRY).is_some_and(|v| v == "1")
 }
 
 fn variable(name: &str) -> Option<std::ffi::OsString> {
@@ -181,6 +206,7 @@ fn cache() -> Result<Option<PathBuf>, FindError> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may stop at once")]
 mod tests {
     use super::*;
 

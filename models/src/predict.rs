@@ -14,7 +14,7 @@ use crate::manifest::{Calibration, Manifest, MissingPolicy};
 
 /// Outputs are rounded to multiples of one over this.
 pub const STEPS: f64 = 10_000.0;
-/// Most drivers told.
+/// Most drivers told, unless [`Model::with_drivers`] says otherwise.
 pub const DRIVERS: usize = 5;
 /// How far outside 0 to 1 a network may land by rounding in float32.
 const SLACK: f64 = 1e-6;
@@ -28,7 +28,7 @@ pub struct ModelIdentity {
     pub version: String,
     /// sha256 of the weights.
     pub sha256: String,
-    /// What ran them, as in `onnxruntime 1.31.1`.
+    /// What ran them, as in `onnxruntime 1.28.0`.
     pub runtime: String,
 }
 
@@ -159,6 +159,7 @@ pub struct Model {
     manifest: Manifest,
     identity: ModelIdentity,
     network: Box<dyn Network>,
+    most_drivers: usize,
 }
 
 impl std::fmt::Debug for Model {
@@ -179,7 +180,7 @@ impl Model {
             sha256: manifest.sha256.clone(),
             runtime: runtime.into(),
         };
-        let mut model = Self { manifest, identity, network };
+        let mut model = Self { manifest, identity, network, most_drivers: DRIVERS };
         let mut probe = Row { inputs: model.manifest.inputs.iter().map(|i| Ok(i.reference)).collect() };
         model.probability(&probe)?;
         for (value, input) in probe.inputs.iter_mut().zip(&model.manifest.inputs) {
@@ -189,6 +190,12 @@ impl Model {
         }
         model.probability(&probe)?;
         Ok(model)
+    }
+
+    /// Tells this many drivers at most. Each input costs one more run of the network; with none, a row costs one run.
+    pub fn with_drivers(mut self, most: usize) -> Self {
+        self.most_drivers = most;
+        self
     }
 
     fn answer(&mut self, row: &Row) -> Result<Outcome, Failure> {
@@ -236,6 +243,9 @@ impl Model {
     /// Contributions by occlusion: one run per input that is not at its reference.
     fn drivers(&mut self, row: &Row, exact: f64) -> Result<Vec<Driver>, Failure> {
         let mut out = Vec::new();
+        if self.most_drivers == 0 {
+            return Ok(out);
+        }
         for (i, value) in row.inputs.iter().enumerate() {
             let reference = self.manifest.inputs[i].reference;
             if *value == Ok(reference) {
@@ -251,7 +261,7 @@ impl Model {
         }
         // Stable, so ties stay in the manifest's order.
         out.sort_by(|a, b| b.log_odds.abs().total_cmp(&a.log_odds.abs()));
-        out.truncate(DRIVERS);
+        out.truncate(self.most_drivers);
         Ok(out)
     }
 }
@@ -303,5 +313,6 @@ fn round(v: f64) -> f64 {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may stop at once")]
 #[path = "predict_tests.rs"]
 mod tests;

@@ -24,12 +24,9 @@ fn manifest(count: usize, change: impl Fn(&mut Manifest)) -> Manifest {
 }
 
 fn one(m: Manifest, fixed: Option<f64>, inputs: &[Result<f64, Missing>]) -> Outcome {
-    let mut model = Model { identity: identity(&m), manifest: m, network: Box::new(Sum(fixed)) };
+    let mut model = Model::new(m, "test", Box::new(Sum(None))).unwrap();
+    model.network = Box::new(Sum(fixed));
     model.predict(&[Row { inputs: inputs.to_vec() }]).remove(0)
-}
-
-fn identity(m: &Manifest) -> ModelIdentity {
-    Model::new(m.clone(), "test", Box::new(Sum(None))).unwrap().identity
 }
 
 fn value(outcome: Outcome) -> f64 {
@@ -104,6 +101,12 @@ fn drivers_are_the_five_strongest_in_order_and_ties_keep_the_manifests_order() {
     let expected =
         [("spo2", -0.4), ("heart_rate", 0.1), ("nibp_sys", 0.1), ("age", 0.03), ("resp_rate", 0.02)];
     assert_eq!(told, expected);
+
+    let mut silent = Model::new(manifest(7, |_| ()), "test", Box::new(Sum(None))).unwrap().with_drivers(0);
+    let Outcome::Probability(q) = silent.predict(&[Row { inputs: inputs.to_vec() }]).remove(0) else {
+        panic!()
+    };
+    assert_eq!((q.value, q.drivers), (p.value, vec![]));
 }
 
 #[test]

@@ -12,14 +12,16 @@ use std::process::Command;
 
 use sha2::{Digest, Sha256};
 
-/// The release that is fetched. Others (1.24 or newer) are used where they are found.
-pub const VERSION: &str = "1.31.1";
+/// The release that is fetched. Others (1.24 or newer) are used where they are found, if they keep to themselves:
+/// official builds from 1.30 on (1.29 was not looked at) send telemetry from Linux too, so the pin must not move there
+/// without a build that does not.
+pub const VERSION: &str = "1.28.0";
 /// Set to `1` to forbid fetching.
 pub const FORBID: &str = "AUSCULT_NO_FETCH";
 /// Path of the library inside the wheel.
-const MEMBER: &str = "onnxruntime/capi/libonnxruntime.so.1.31.1";
+const MEMBER: &str = "onnxruntime/capi/libonnxruntime.so.1.28.0";
 /// What a person can do when fetching is not possible.
-pub const BY_HAND: &str = "run `python3 -m pip install onnxruntime==1.31.1`, or set ORT_DYLIB_PATH to a \
+pub const BY_HAND: &str = "run `python3 -m pip install onnxruntime==1.28.0`, or set ORT_DYLIB_PATH to a \
                            libonnxruntime.so of version 1.24 or newer";
 
 /// One wheel that may be fetched.
@@ -40,14 +42,14 @@ pub const WHEELS: &[Wheel] = &[
     Wheel {
         arch: "x86_64",
         platform: "manylinux_2_28_x86_64",
-        sha256: "5752bd508126ae7c49894d3b9d2e83f0c3d487319246d04c444b393308d7ad7f",
-        library_sha256: "fc44112fbe06d7d689c57e11d3862031f64711007e4ee020f8eed5185fd2c1d3",
+        sha256: "a166b78ee04f3a37fa1ef82034b6a3ce96d9684e582d4d30b296de83e9998bb5",
+        library_sha256: "aa4079d18f4ea7a5f3a94d80cd4bbe0f2740436626622d64d793803a20381083",
     },
     Wheel {
         arch: "aarch64",
         platform: "manylinux_2_28_aarch64",
-        sha256: "da05378364c44d4407e463982d2bf8d5e4cfea873283757e48beeb41df97b7f3",
-        library_sha256: "8aa3b76b28c778a2b1dd660d34161adb1d508c9ccd04ff9dc80e26eca5df8467",
+        sha256: "8d66f9ceb29909c70839e4e4fb3435c7b490050d8f162bd5f3aba4ca01ee517f",
+        library_sha256: "23a37c2994bc273e1d59a4f49af6cba5bf1cfbc29f04907ec27df375aba50a7d",
     },
 ];
 
@@ -79,16 +81,16 @@ impl fmt::Display for FetchError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Forbidden => {
-                write!(f, "fetching onnxruntime {VERSION} is forbidden by {FORBID}; {BY_HAND}")
+                write!(f, "fetching onnxruntime {VERSION} is forbidden by {FORBID}")
             }
-            Self::Platform => write!(f, "no onnxruntime wheel is pinned for this platform; {BY_HAND}"),
+            Self::Platform => write!(f, "no onnxruntime wheel is pinned for this platform"),
             Self::NoCache => {
-                write!(f, "neither XDG_CACHE_HOME nor HOME is set, so there is no cache folder; {BY_HAND}")
+                write!(f, "neither XDG_CACHE_HOME nor HOME is set, so there is no cache folder")
             }
             Self::Io(path, e) => {
                 write!(f, "keeping onnxruntime {VERSION} in {}: {e}; {BY_HAND}", path.display())
             }
-            Self::Command(what, e) => write!(f, "fetching onnxruntime {VERSION}: {what}: {e}; {BY_HAND}"),
+            Self::Command(what, e) => write!(f, "fetching onnxruntime {VERSION}: {what}: {e}"),
             Self::Hash { what, found, expected } => {
                 write!(
                     f,
@@ -200,7 +202,11 @@ fn unpack(wheel: &Wheel, aside: &Path) -> Result<PathBuf, FetchError> {
     run("unpacking", Command::new("python3").args(["-c", script]).arg(&file).arg(MEMBER).arg(aside))?;
     let library = aside.join(MEMBER);
     check("the library", &library, wheel.library_sha256)?;
-    fs::File::open(&library).and_then(|f| f.sync_all()).map_err(io)?;
+    let file = fs::File::open(&library).map_err(io)?;
+    // An hour back: cargo would take a file younger than the build script's start for a change, and build again.
+    let hour = std::time::Duration::from_secs(3600);
+    file.metadata().and_then(|m| m.modified()).and_then(|t| file.set_modified(t - hour)).map_err(io)?;
+    file.sync_all().map_err(io)?;
     Ok(library)
 }
 
@@ -222,6 +228,6 @@ fn run(what: &'static str, command: &mut Command) -> Result<(), FetchError> {
         return Ok(());
     }
     let said = String::from_utf8_lossy(&out.stderr);
-    let last = said.lines().rev().find(|l| !l.trim().is_empty()).unwrap_or("no message").trim().to_owned();
-    Err(FetchError::Command(what, last))
+    let last = said.lines().rev().find(|l| !l.trim().is_empty()).unwrap_or("no message").trim();
+    Err(FetchError::Command(what, format!("{last} (is the package index reachable?)")))
 }
