@@ -17,7 +17,7 @@ pub mod shapes;
 pub mod ward;
 pub mod waves;
 
-pub use bed::{Profile, SimulatedBed, Truth};
+pub use bed::{Profile, SimulatedBed, TrueBeat, Truth};
 pub use faults::{FaultPlan, Faulty};
 pub use script::{Change, Rhythm, Script, Sensors, Step, Vitals};
 pub use ward::{Ward, ward};

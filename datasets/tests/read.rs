@@ -1,5 +1,6 @@
 //! The readers and writers against the samples of this crate, which other tools wrote: see `samples/make.py`.
 //! In: `samples/`. Out: exact counts, values, annotations and error texts.
+#![allow(clippy::unwrap_used, reason = "a test may stop where it stands")]
 
 use std::path::{Path, PathBuf};
 

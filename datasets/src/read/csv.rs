@@ -45,6 +45,24 @@ pub fn read(file: &Path) -> Result<Recording, ReadError> {
     Ok(recording)
 }
 
+/// Reads the text of one file; `file` is for messages and the name.
+///
+/// # Errors
+/// [`ReadError::Line`] with the line that is not as it should be.
+///
+/// ```
+/// use auscult_datasets::read::csv::parse;
+/// let rec = parse("a.csv".as_ref(), "Time [ms],II [uV]\n0,500\n4,\n8,510\n").unwrap();
+/// assert_eq!(rec.waves[0].rate.get(), 250.0);
+/// assert_eq!(rec.waves[0].stretches[0].value(1), None);
+/// ```
+pub fn parse(file: &Path, text: &str) -> Result<Recording, ReadError> {
+    let mut recording = Recording { name: stem(file), ..Recording::default() };
+    parse_into(&mut recording, &mut ChannelMap::default(), file, text)?;
+    recording.sort();
+    Ok(recording)
+}
+
 /// A file taken apart.
 struct Table {
     labels: Vec<(String, String)>,
@@ -53,8 +71,16 @@ struct Table {
 }
 
 fn read_into(recording: &mut Recording, map: &mut ChannelMap, file: &Path) -> Result<(), ReadError> {
-    let text = text_of(file, "")?;
-    let table = table_of(Place { file }, &text)?;
+    parse_into(recording, map, file, &text_of(file, "")?)
+}
+
+fn parse_into(
+    recording: &mut Recording,
+    map: &mut ChannelMap,
+    file: &Path,
+    text: &str,
+) -> Result<(), ReadError> {
+    let table = table_of(Place { file }, text)?;
     for ((label, unit), values) in table.labels.into_iter().zip(table.columns) {
         if table.rate.get() >= SLOWEST_WAVE_HZ {
             let mapping = map.wave(&label, &unit);

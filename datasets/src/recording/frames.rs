@@ -76,7 +76,7 @@ pub fn frames(
 impl Frames<'_> {
     /// First step at or after the current one in which there is anything.
     fn next_step(&self) -> Option<i64> {
-        let from_us = self.step * self.step_us;
+        let from_us = self.step.saturating_mul(self.step_us);
         let waves = self.sent_waves().filter_map(|w| first_sample_time(w, from_us));
         let observation = self.recording.observations.get(self.next_observation).map(|o| o.at.micros());
         waves.chain(observation).min().map(|us| us.div_euclid(self.step_us))
@@ -147,10 +147,10 @@ impl Iterator for Frames<'_> {
             last.device = Some(DeviceStatus::Ended);
             return Some(last);
         };
-        self.step = step + 1;
-        let from_us = step * self.step_us;
+        self.step = step.saturating_add(1);
+        let from_us = step.saturating_mul(self.step_us);
         let mut frame = self.frame(Span::from_micros(from_us));
-        self.fill(&mut frame, from_us, from_us + self.step_us);
+        self.fill(&mut frame, from_us, from_us.saturating_add(self.step_us));
         Some(frame)
     }
 }

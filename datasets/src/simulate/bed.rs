@@ -35,7 +35,8 @@ pub struct Profile {
     pub ectopy: f64,
     /// Noise of the electrocardiogram, mV.
     pub noise_mv: f64,
-    /// Seconds from one charting of temperature, cuff pressure, consciousness and oxygen to the next.
+    /// Seconds from one charting of temperature, cuff pressure, consciousness and oxygen to the next; a
+    /// patient who gets worse is charted five times as often.
     pub charted_every_s: u64,
     /// What happens.
     pub script: Script,

@@ -11,6 +11,8 @@ use super::script::State;
 
 /// Seconds from one saturation, pulse rate and breathing rate to the next.
 const SLOW_NUMERIC_S: u64 = 2;
+/// How many times as often a patient is charted who has got worse.
+const WORSE_OFTENER: u64 = 5;
 /// Seconds from one statement of age and sex to the next.
 const PERSON_S: u64 = 3_600;
 
@@ -70,6 +72,17 @@ pub struct Now<'a> {
 }
 
 impl Now<'_> {
+    /// Whether a nurse would look in more often.
+    fn is_worse(&self) -> bool {
+        let (now, usual) = (&self.state.vitals, &self.profile.usual);
+        let worse = |now: f64, usual: f64, by: f64| (now - usual).abs() > by;
+        self.state.consciousness > 0
+            || worse(now.heart_rate, usual.heart_rate, 18.0)
+            || worse(now.systolic, usual.systolic, 20.0)
+            || worse(now.spo2, usual.spo2, 4.0)
+            || worse(now.resp_rate, usual.resp_rate, 6.0)
+    }
+
     /// Adds the values of this second.
     pub fn observe(&self, out: &mut Vec<Observation>) {
         let mut put = |channel: Option<ChannelId>, value: Option<f64>| {
@@ -95,7 +108,7 @@ impl Now<'_> {
             put(c.pulse_rate, pulse.then(|| rate.round()));
             put(c.resp_rate, self.lungs.measured_rate(t).map(f64::round));
         }
-        let charted = self.profile.charted_every_s.max(1);
+        let charted = (self.profile.charted_every_s / if self.is_worse() { WORSE_OFTENER } else { 1 }).max(1);
         if self.second.is_multiple_of(charted) {
             if rate > 0.0 {
                 for (i, &channel) in c.nibp.iter().enumerate() {

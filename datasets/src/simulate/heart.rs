@@ -88,8 +88,8 @@ impl Heart {
                 }
             }
         }
-        // The last one stays: what is left of its pulse still shows in an arrest.
-        while self.beats.len() > 1 && self.beats[0].at < now - KEEP_S {
+        // The last one before now stays: what is left of its pulse still shows in an arrest.
+        while self.beats.len() > 1 && self.beats[0].at < now - KEEP_S && self.beats[1].at < now - 1.0 {
             self.beats.pop_front();
         }
     }
@@ -138,8 +138,10 @@ impl Heart {
     fn foot(&mut self, diastolic: f64) -> f64 {
         let Some(last) = self.beats.back() else { return diastolic };
         let over = self.cursor - last.at - last.period;
-        let from = if over > 0.3 { fallen(last.foot, over) } else { last.foot };
-        from + (diastolic - from) * 0.35 + 0.5 * self.draw.normal()
+        if over > 0.3 {
+            return fallen(last.foot, over);
+        }
+        last.foot + (diastolic - last.foot) * 0.35 + 0.5 * self.draw.normal()
     }
 
     /// Beats per minute as a monitor says: over the last eight intervals, 0 in an arrest.

@@ -239,7 +239,7 @@ fn steps_of(name: &str) -> Vec<Step> {
             step(240.0, Consciousness(0)),
         ],
         "tachycardia" => vec![
-            step(0.0, Drift(FAST, 4.0)),
+            step(0.0, Drift(FAST, 1.0)),
             step(0.0, Change::Rhythm(Rhythm::VentricularTachycardia)),
             step(45.0, Change::Rhythm(Rhythm::Sinus)),
             step(45.0, Drift(Vitals::NONE, 20.0)),

@@ -33,7 +33,7 @@ const KNOTS: usize = 25;
 /// Seconds by which the pulse reaches the finger after the artery.
 const TO_FINGER_S: f64 = 0.06;
 /// Longest pulse; in slow hearts the wave rests at its foot after that.
-const LONGEST_PULSE_S: f64 = 1.0;
+const LONGEST_PULSE_S: f64 = 1.3;
 
 /// Everything that the samples of one second depend on.
 #[derive(Clone, Copy, Debug)]
