@@ -182,7 +182,7 @@ impl ChannelMap {
         let conversion = if any_scale || unit.is_empty() || is_same_rate(row.unit, unit) {
             Some(as_it_is)
         } else {
-            Unit::from_ucum(ucum_of(unit)).filter(|c| c.unit == row.unit)
+            Unit::from_ucum(ucum_of(unit)).and_then(|c| towards(c, row.unit))
         };
         let c = conversion.ok_or_else(|| NotMapped::Unit {
             found: unit.into(),
@@ -192,6 +192,18 @@ impl ChannelMap {
         self.taken.push(channel);
         Ok(Mapping { channel, factor: c.factor, offset: c.offset })
     }
+}
+
+/// The conversion if it leads to that unit. Millivolt and microvolt are both canonical, for heart and brain, and
+/// files use either for either.
+fn towards(c: Conversion, unit: Unit) -> Option<Conversion> {
+    let by = match (c.unit, unit) {
+        (from, to) if from == to => 1.0,
+        (Unit::Microvolt, Unit::Millivolt) => 1e-3,
+        (Unit::Millivolt, Unit::Microvolt) => 1e3,
+        _ => return None,
+    };
+    Some(Conversion { unit, factor: c.factor * by, offset: c.offset * by })
 }
 
 /// Rates of breathing are written as `bpm` too.
