@@ -142,6 +142,16 @@ fn arrest_is_an_arrest() {
 }
 
 #[test]
+fn the_worse_are_charted_more_often() {
+    let times = |script: &str| -> Vec<f64> {
+        let frames: Vec<Frame> = bed(script, 0.0).take(1_000).collect();
+        observed(&frames, "temperature").iter().map(|o| o.0).collect()
+    };
+    assert_eq!(times("steady"), [0.0, 900.0]);
+    assert_eq!(times("sepsis"), [0.0, 360.0, 540.0, 720.0, 900.0]);
+}
+
+#[test]
 fn scripts_do_what_they_say() {
     let usual = Profile::default().usual;
     let at = |name: &str, t: f64| Script::named(name, 10.0).unwrap().state_at(t, &usual, false);
