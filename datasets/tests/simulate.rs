@@ -148,7 +148,7 @@ fn the_worse_are_charted_more_often() {
         observed(&frames, "temperature").iter().map(|o| o.0).collect()
     };
     assert_eq!(times("steady"), [0.0, 900.0]);
-    assert_eq!(times("sepsis"), [0.0, 360.0, 540.0, 720.0, 900.0]);
+    assert_eq!(times("sepsis"), [0.0, 180.0, 360.0, 540.0, 720.0, 900.0]);
 }
 
 #[test]
