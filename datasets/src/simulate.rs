@@ -1,11 +1,12 @@
 //! Simulated beds: every channel of a monitored patient from a seed, with the truth behind it.
-//! In: a seed, a profile, a script. Out: one frame a second in the shared vocabulary, and the true beat times,
-//! breath times and vital signs of that second. The same seed gives the same bits on every machine.
+//! In: a seed, a profile, a script. Out: one frame a second in the shared vocabulary, and the true beat
+//! times, breath times and vital signs of that second. The same seed gives the same bits on every machine.
 //!
 //! The electrocardiogram is a sum of Gaussian waves per beat, after McSharry, Clifford, Tarassenko and Smith,
-//! IEEE Trans Biomed Eng 2003;50(3):289-294 (doi:10.1109/TBME.2003.808805); where that paper moves a point around
-//! a limit cycle, the waves stand here at fixed distances from the R wave, and the T wave moves with the root of
-//! the beat interval. It looks right on a screen and exercises every path; it is not a model of disease.
+//! IEEE Trans Biomed Eng 2003;50(3):289-294 (doi:10.1109/TBME.2003.808805); where that paper moves a point
+//! around a limit cycle, the waves stand here at fixed distances from the R wave, and the T wave moves with
+//! the root of the beat interval. It looks right on a screen and exercises every path; it is not a model of
+//! disease.
 
 pub mod bed;
 pub mod charted;

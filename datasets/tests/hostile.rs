@@ -59,7 +59,9 @@ proptest! {
         let folder = tempfile::tempdir().unwrap();
         let name = folder.path().join("a");
         std::fs::write(folder.path().join("a.dat"), bytes).unwrap();
-        for text in [text.clone(), format!("a 1 250\n{text}"), format!("a 2 1e-5 3\na.dat 212x2 {text}\na.dat 212")] {
+        let one = format!("a 1 250\n{text}");
+        let two = format!("a 2 1e-5 3\na.dat 212x2 {text}\na.dat 212");
+        for text in [text, one, two] {
             std::fs::write(folder.path().join("a.hea"), text).unwrap();
             if let Ok(rec) = open(&name) {
                 use_up(&rec);

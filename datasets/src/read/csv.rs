@@ -1,6 +1,6 @@
 //! Reader of evenly sampled CSV files: one time column, one column a signal, as BIDMC's `*_Signals.csv`.
-//! In: a CSV file with a header line. Out: waves of f32 values with the rate found from the time column; a file
-//! slower than 4 Hz gives observations instead. A sibling `*_Numerics.csv` is read along.
+//! In: a CSV file with a header line. Out: waves of f32 values with the rate found from the time column; a
+//! file slower than 4 Hz gives observations instead. A sibling `*_Numerics.csv` is read along.
 
 use std::path::Path;
 
@@ -18,8 +18,9 @@ pub const MAX_COLUMNS: usize = 1_024;
 
 /// Reads a CSV file.
 ///
-/// Empty cells and `NaN` are missing samples. Times may be in seconds (`Time [s]`) or milliseconds (`Time [ms]`)
-/// and must be even: no row may be off its place by more than a tenth of a sample plus half of the last digit.
+/// Empty cells and `NaN` are missing samples. Times may be in seconds (`Time [s]`) or milliseconds (`Time
+/// [ms]`) and must be even: no row may be off its place by more than a tenth of a sample plus half of the
+/// last digit.
 ///
 /// # Errors
 /// [`ReadError::Line`] with the line that is not as it should be.
@@ -218,8 +219,9 @@ impl Times<'_> {
         Ok(())
     }
 
-    /// What the last written digit of a time stands for, in seconds. Some files write a fixed number of decimals,
-    /// some (BIDMC) a fixed number of significant digits, so that late times are coarser than early ones.
+    /// What the last written digit of a time stands for, in seconds. Some files write a fixed number of
+    /// decimals, some (BIDMC) a fixed number of significant digits, so that late times are coarser than early
+    /// ones.
     fn digit(&self, time: f64) -> f64 {
         let written = (time.abs() * self.per_second).max(1e-9);
         let significant = libm::floor(libm::log10(written)) + 1.0 - self.significant as f64;
@@ -241,7 +243,8 @@ impl Times<'_> {
             ));
         }
         let measured = (rows.len() - 1) as f64 / span;
-        // Times are written with few digits: take the nearest rate of three digits if it is within their reach.
+        // Times are written with few digits: take the nearest rate of three digits if it is within their
+        // reach.
         let reach = measured * (self.digit(last.1) + 1e-9) / span + 1e-9;
         let magnitude = libm::pow(10.0, 2.0 - libm::floor(libm::log10(measured)));
         let round = (measured * magnitude).round() / magnitude;

@@ -1,6 +1,6 @@
 //! Reader of WFDB records: PhysioNet's headers, signal files and annotation files.
-//! In: a header path or a record name. Out: raw counts per signal with gain and baseline; multi-segment records
-//! as stretches on one grid, so that a gap is the absence of a stretch. Checksums are verified.
+//! In: a header path or a record name. Out: raw counts per signal with gain and baseline; multi-segment
+//! records as stretches on one grid, so that a gap is the absence of a stretch. Checksums are verified.
 //!
 //! Written from the WFDB Programmer's and Applications Guides: header(5), signal(5), annot(5).
 
@@ -126,8 +126,8 @@ fn read_segments(file: &Path, header: &Header, map: &mut ChannelMap) -> Result<T
     Ok(tracks)
 }
 
-/// Reads the signals of one header and appends them to the tracks: by label if the layout varies, by position if
-/// it is the same in each segment.
+/// Reads the signals of one header and appends them to the tracks: by label if the layout varies, by position
+/// if it is the same in each segment.
 fn add_segment(
     tracks: &mut Tracks,
     map: &mut ChannelMap,

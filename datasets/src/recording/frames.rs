@@ -1,6 +1,6 @@
 //! A recording as the frames that a device would have sent.
-//! In: a recording and who sends it. Out: frames of equal length from the start of the recording, with raw counts
-//! and canonical scale; the last one says that the source has ended. Times in microseconds.
+//! In: a recording and who sends it. Out: frames of equal length from the start of the recording, with raw
+//! counts and canonical scale; the last one says that the source has ended. Times in microseconds.
 
 use auscult_operators::signal::frame::{DeviceStatus, Observation, Wave};
 use auscult_operators::signal::time::US_PER_S;
@@ -29,8 +29,8 @@ pub struct Frames<'a> {
 
 /// Cuts a recording into frames of `frame_seconds`, aligned to its start, which is put at `start`.
 ///
-/// Spans in which nothing was recorded yield no frame. Sequence numbers rise by one from 0. After the data comes
-/// one frame that says [`DeviceStatus::Ended`]. Signals without a channel are not sent: see
+/// Spans in which nothing was recorded yield no frame. Sequence numbers rise by one from 0. After the data
+/// comes one frame that says [`DeviceStatus::Ended`]. Signals without a channel are not sent: see
 /// [`Recording::unmapped`].
 ///
 /// ```
@@ -44,8 +44,8 @@ pub struct Frames<'a> {
 ///     }],
 /// };
 /// let rec = Recording { waves: vec![wave], ..Recording::default() };
-/// let sent: Vec<_> =
-///     frames(&rec, PatientId::new("p"), SourceId("s".into()), 1, EventTime::from_seconds(10), 1.0).collect();
+/// let (patient, source, start) = (PatientId::new("p"), SourceId("s".into()), EventTime::from_seconds(10));
+/// let sent: Vec<_> = frames(&rec, patient, source, 1, start, 1.0).collect();
 /// assert_eq!(sent.len(), 3);
 /// assert_eq!(sent[1].waves[0].samples.len(), 50);
 /// assert_eq!(sent[2].time, EventTime::from_micros(11_200_000));
@@ -155,8 +155,8 @@ impl Iterator for Frames<'_> {
     }
 }
 
-/// Position of the first sample at or after `us`. The guess is one too low at worst; the loop uses the rounded
-/// times themselves, so that a sample on the border belongs to exactly one frame.
+/// Position of the first sample at or after `us`. The guess is one too low at worst; the loop uses the
+/// rounded times themselves, so that a sample on the border belongs to exactly one frame.
 fn first_index(wave: &RecordedWave, us: i64) -> u64 {
     let guess = (us as f64 * wave.rate.get() / US_PER_S as f64).floor() - 1.0;
     let mut i = guess.max(0.0) as u64;

@@ -1,6 +1,6 @@
 //! One simulated bed: a frame a second of all its channels, and the truth behind it.
-//! In: a seed, a profile with its script. Out: frames with two ECG leads at 250 Hz, pleth and arterial pressure at
-//! 125 Hz, impedance at 62.5 Hz, values, and [`Truth`].
+//! In: a seed, a profile with its script. Out: frames with two ECG leads at 250 Hz, pleth and arterial
+//! pressure at 125 Hz, impedance at 62.5 Hz, values, and [`Truth`].
 
 use auscult_operators::signal::frame::{DeviceStatus, Samples, Wave};
 use auscult_operators::signal::{ChannelId, EventTime, Frame, Hertz, PatientId, SourceId, Span};

@@ -1,5 +1,6 @@
 //! What networks and devices do to frames: doubled, swapped, late, lost, cut, with a wrong clock.
-//! In: frames in time order, a plan, a seed. Out: the frames as they would arrive, and how many met which fate.
+//! In: frames in time order, a plan, a seed. Out: the frames as they would arrive, and how many met which
+//! fate.
 
 use std::collections::BTreeMap;
 

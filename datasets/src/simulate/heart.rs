@@ -1,6 +1,6 @@
 //! Beats of a simulated patient, ahead of time.
-//! In: the script's state over time. Out: beats with time in seconds, interval, shape, and the pressures (mmHg)
-//! of their pulses.
+//! In: the script's state over time. Out: beats with time in seconds, interval, shape, and the pressures
+//! (mmHg) of their pulses.
 
 use std::collections::VecDeque;
 
@@ -158,8 +158,8 @@ impl Heart {
         if count == 0 { 60.0 / last.period } else { 60.0 * f64::from(count) / (last.at - first) }
     }
 
-    /// Systolic, diastolic and mean pressure as a monitor says, from the last four pulses; without pulses, the
-    /// pressure that is left three times.
+    /// Systolic, diastolic and mean pressure as a monitor says, from the last four pulses; without pulses,
+    /// the pressure that is left three times.
     pub fn measured_pressure(&self, t: f64) -> Option<(f64, f64, f64)> {
         let past = self.beats.iter().rev().skip_while(|b| b.at + b.transit > t);
         let last = past.clone().next()?;

@@ -1,6 +1,6 @@
 //! What happens to a simulated patient: a timeline of changes, and the scripts that are offered.
-//! In: seconds from the start of the bed. Out: vital signs (per minute, mmHg, %, Celsius), rhythm and the state of
-//! the sensors at that time: a pure function of time.
+//! In: seconds from the start of the bed. Out: vital signs (per minute, mmHg, %, Celsius), rhythm and the
+//! state of the sensors at that time: a pure function of time.
 
 /// Vital signs.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -148,7 +148,8 @@ impl Script {
     /// ```
     /// use auscult_datasets::simulate::{Rhythm, Script, Vitals};
     /// let usual = Vitals {
-    ///     heart_rate: 75.0, systolic: 120.0, diastolic: 75.0, resp_rate: 14.0, spo2: 97.0, temperature: 36.8,
+    ///     heart_rate: 75.0, systolic: 120.0, diastolic: 75.0,
+    ///     resp_rate: 14.0, spo2: 97.0, temperature: 36.8,
     /// };
     /// let script = Script::named("arrest", 60.0).unwrap();
     /// assert_eq!(script.state_at(0.0, &usual, false).vitals, usual);

@@ -9,9 +9,9 @@ use super::{Draw, Profile, SimulatedBed};
 /// One bed in so many is steady, beyond the first ones that show each script once.
 const EVENTFUL_PART: f64 = 0.3;
 
-/// Beds `bed-001` and on. The first beds play each script once, in the order of [`NAMES`] without `steady`, each
-/// some 20 s after the one before; from there on about a third of the beds play a script drawn by the seed, and
-/// play it again every half hour.
+/// Beds `bed-001` and on. The first beds play each script once, in the order of [`NAMES`] without `steady`,
+/// each some 20 s after the one before; from there on about a third of the beds play a script drawn by the
+/// seed, and play it again every half hour.
 ///
 /// ```
 /// use auscult_datasets::simulate::ward;
