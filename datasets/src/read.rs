@@ -55,7 +55,11 @@ pub enum ReadError {
         hint: &'static str,
     },
     /// The samples do not add up to what the header says.
-    #[error("{}: signal {signal:?}: found checksum {found}, expected {expected}; the file is damaged or does not belong to its header", file.display())]
+    #[error(
+        "{}: signal {signal:?}: found checksum {found}, expected {expected}; \
+         the file is damaged or does not belong to its header",
+        file.display()
+    )]
     Checksum {
         /// File of samples.
         file: PathBuf,
@@ -82,7 +86,8 @@ fn hint_text(hint: &str) -> String {
     if hint.is_empty() { String::new() } else { format!("; {hint}") }
 }
 
-/// Reads a recording, choosing by the path: `.csv`, `.psv`, and `.hea` or a record name without ending for WFDB.
+/// Reads a recording, choosing by the path: `.csv`, `.psv`, and `.hea` or a record name without ending for
+/// WFDB.
 ///
 /// # Errors
 /// [`ReadError`], naming the file and the place in it.

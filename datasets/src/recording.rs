@@ -1,6 +1,6 @@
-//! What was read from a recording: waveforms as raw counts, time-stamped values, labels, and what has no channel.
-//! In: filled by the readers of [`crate::read`]. Out: the same numbers as frames (see [`frames`]), in canonical
-//! units by a scale and an offset; times as spans from the start of the recording.
+//! What was read from a recording: waveforms as raw counts, time-stamped values, labels, and what has no
+//! channel. In: filled by the readers of [`crate::read`]. Out: the same numbers as frames (see [`frames`]),
+//! in canonical units by a scale and an offset; times as spans from the start of the recording.
 
 mod frames;
 mod mapping;

@@ -1,6 +1,7 @@
 //! The readers on real records: figures computed once with wfdb-python 4.3.1, sample for sample.
-//! In: the folder named by `AUSCULT_DATA`, else `../shared/data` beside the workspace. Out: equality, or one line
-//! that says what was not run.
+//! In: the folder named by `AUSCULT_DATA`, else `../shared/data` beside the workspace. Out: equality, or one
+//! line that says what was not run.
+#![allow(clippy::unwrap_used, reason = "a test may stop where it stands")]
 #![allow(clippy::print_stderr, reason = "a test that did not run must say so")]
 
 use std::path::{Path, PathBuf};
@@ -21,7 +22,8 @@ fn data(what: &str) -> Option<PathBuf> {
     None
 }
 
-/// Sum over samples of count times (1 + position modulo 65521), in 63 bits: moves with any change of any sample.
+/// Sum over samples of count times (1 + position modulo 65521), in 63 bits: moves with any change of any
+/// sample.
 fn fingerprint(data: &Data) -> i64 {
     let Data::Counts(counts, _) = data else { panic!("not counts of 16 bits") };
     let sum = counts

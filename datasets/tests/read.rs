@@ -1,11 +1,12 @@
 //! The readers and writers against the samples of this crate, which other tools wrote: see `samples/make.py`.
 //! In: `samples/`. Out: exact counts, values, annotations and error texts.
+#![allow(clippy::unwrap_used, reason = "a test may stop where it stands")]
 
 use std::path::{Path, PathBuf};
 
 use auscult_datasets::read::wfdb::annotations::{self, Annotation, Annotations};
 use auscult_datasets::read::wfdb::header;
-use auscult_datasets::recording::Data;
+use auscult_datasets::recording::{ChannelMap, Data, NotMapped};
 use auscult_datasets::write::wfdb::{write_annotations, write_record};
 use auscult_datasets::{Recording, frames, open};
 use auscult_operators::signal::frame::{DeviceStatus, Samples};
@@ -100,6 +101,35 @@ fn frames_keep_every_sample_on_its_grid() {
 }
 
 #[test]
+fn an_observation_belongs_to_the_frame_of_its_time() {
+    let rec = open(&sample("bed_Numerics.csv")).unwrap();
+    let frames = sent(&rec, 1.0);
+    assert_eq!(frames.len(), 3, "two rows and the end");
+    for (frame, count) in frames.iter().zip([4, 3, 0]) {
+        assert_eq!(frame.observations.len(), count);
+        assert!(frame.observations.iter().all(|o| o.observed_at == frame.time));
+    }
+}
+
+#[test]
+fn a_channel_is_given_once() {
+    let mut map = ChannelMap::default();
+    let mut name = |label: &str, unit: &str| map.wave(label, unit).map(|m| m.channel.row().name);
+    assert_eq!(name("II", "mV"), Ok("ecg_ii"));
+    assert_eq!(name("II", "uV"), Ok("ecg"));
+    assert_eq!(name("MCL1", "mV"), Ok("ecg_2"));
+    assert_eq!(name("ECG", "mV"), Err(NotMapped::Taken("ecg_2")));
+    assert_eq!(name("ABP", "mmHg"), Ok("abp"));
+    assert_eq!(name("ABP", "mmHg"), Err(NotMapped::Taken("abp")));
+    assert_eq!(name("HR", "bpm"), Err(NotMapped::Sort("heart_rate")));
+    assert!(matches!(name("ART", "mV"), Err(NotMapped::Unit { .. })));
+    assert_eq!(name("PLETH", "mV"), Ok("ppg"), "of any scale");
+    let m = map.wave("I", "uV").unwrap();
+    assert_eq!((m.factor, m.offset), (0.001, 0.0));
+    assert_eq!(map.wave("EEG1", "mV").unwrap().factor, 1_000.0);
+}
+
+#[test]
 fn odd_rates_never_drift() {
     let mut rec = open(&sample("ramp16")).unwrap();
     let wave = &mut rec.waves[0];
@@ -144,6 +174,9 @@ fn annotations_with_a_resolution_and_faults() {
     let file = folder.path().join("a.auscult");
     let mut items: Vec<_> =
         annotations::symbols().map(|s| Annotation::new(5_000_000_000 / 4, s).unwrap()).collect();
+    for (a, (channel, number)) in items.iter_mut().zip([(0, 0), (2, -3), (2, -3), (0, 0), (1, 7)]) {
+        (a.channel, a.number) = (channel, number);
+    }
     items[3].text = "\u{e4}bc\0".into();
     let all = Annotations { resolution_hz: Some(62.5), items };
     write_annotations(&file, &all).unwrap();

@@ -1,6 +1,6 @@
 //! Reader of evenly sampled CSV files: one time column, one column a signal, as BIDMC's `*_Signals.csv`.
-//! In: a CSV file with a header line. Out: waves of f32 values with the rate found from the time column; a file
-//! slower than 4 Hz gives observations instead. A sibling `*_Numerics.csv` is read along.
+//! In: a CSV file with a header line. Out: waves of f32 values with the rate found from the time column; a
+//! file slower than 4 Hz gives observations instead. A sibling `*_Numerics.csv` is read along.
 
 use std::path::Path;
 
@@ -18,8 +18,9 @@ pub const MAX_COLUMNS: usize = 1_024;
 
 /// Reads a CSV file.
 ///
-/// Empty cells and `NaN` are missing samples. Times may be in seconds (`Time [s]`) or milliseconds (`Time [ms]`)
-/// and must be even: no row may be off its place by more than a tenth of a sample plus half of the last digit.
+/// Empty cells and `NaN` are missing samples. Times may be in seconds (`Time [s]`) or milliseconds (`Time
+/// [ms]`) and must be even: no row may be off its place by more than a tenth of a sample plus half of the
+/// last digit.
 ///
 /// # Errors
 /// [`ReadError::Line`] with the line that is not as it should be.
@@ -45,6 +46,24 @@ pub fn read(file: &Path) -> Result<Recording, ReadError> {
     Ok(recording)
 }
 
+/// Reads the text of one file; `file` is for messages and the name.
+///
+/// # Errors
+/// [`ReadError::Line`] with the line that is not as it should be.
+///
+/// ```
+/// use auscult_datasets::read::csv::parse;
+/// let rec = parse("a.csv".as_ref(), "Time [ms],II [uV]\n0,500\n4,\n8,510\n").unwrap();
+/// assert_eq!(rec.waves[0].rate.get(), 250.0);
+/// assert_eq!(rec.waves[0].stretches[0].value(1), None);
+/// ```
+pub fn parse(file: &Path, text: &str) -> Result<Recording, ReadError> {
+    let mut recording = Recording { name: stem(file), ..Recording::default() };
+    parse_into(&mut recording, &mut ChannelMap::default(), file, text)?;
+    recording.sort();
+    Ok(recording)
+}
+
 /// A file taken apart.
 struct Table {
     labels: Vec<(String, String)>,
@@ -53,8 +72,16 @@ struct Table {
 }
 
 fn read_into(recording: &mut Recording, map: &mut ChannelMap, file: &Path) -> Result<(), ReadError> {
-    let text = text_of(file, "")?;
-    let table = table_of(Place { file }, &text)?;
+    parse_into(recording, map, file, &text_of(file, "")?)
+}
+
+fn parse_into(
+    recording: &mut Recording,
+    map: &mut ChannelMap,
+    file: &Path,
+    text: &str,
+) -> Result<(), ReadError> {
+    let table = table_of(Place { file }, text)?;
     for ((label, unit), values) in table.labels.into_iter().zip(table.columns) {
         if table.rate.get() >= SLOWEST_WAVE_HZ {
             let mapping = map.wave(&label, &unit);
@@ -192,8 +219,9 @@ impl Times<'_> {
         Ok(())
     }
 
-    /// What the last written digit of a time stands for, in seconds. Some files write a fixed number of decimals,
-    /// some (BIDMC) a fixed number of significant digits, so that late times are coarser than early ones.
+    /// What the last written digit of a time stands for, in seconds. Some files write a fixed number of
+    /// decimals, some (BIDMC) a fixed number of significant digits, so that late times are coarser than early
+    /// ones.
     fn digit(&self, time: f64) -> f64 {
         let written = (time.abs() * self.per_second).max(1e-9);
         let significant = libm::floor(libm::log10(written)) + 1.0 - self.significant as f64;
@@ -215,7 +243,8 @@ impl Times<'_> {
             ));
         }
         let measured = (rows.len() - 1) as f64 / span;
-        // Times are written with few digits: take the nearest rate of three digits if it is within their reach.
+        // Times are written with few digits: take the nearest rate of three digits if it is within their
+        // reach.
         let reach = measured * (self.digit(last.1) + 1e-9) / span + 1e-9;
         let magnitude = libm::pow(10.0, 2.0 - libm::floor(libm::log10(measured)));
         let round = (measured * magnitude).round() / magnitude;

@@ -1,6 +1,6 @@
 //! Reader of the pipe-separated stays of the PhysioNet/CinC Challenge 2019: one row an hour, 40 variables.
-//! In: a `.psv` file. Out: observations in canonical units at each hour from the first row; `SepsisLabel` as a
-//! label, apart from what may be seen. `NaN` means not observed, and gives no observation.
+//! In: a `.psv` file. Out: observations in canonical units at each hour from the first row; `SepsisLabel` as
+//! a label, apart from what may be seen. `NaN` means not observed, and gives no observation.
 
 use std::path::Path;
 
@@ -76,7 +76,8 @@ pub fn channel_of(column: &str) -> Option<ChannelId> {
     COLUMNS.iter().find(|row| row.0 == column).and_then(|row| ChannelId::named(row.1))
 }
 
-/// Reads a stay. Rows are placed by `ICULOS`, which counts hours in intensive care; without it by their number.
+/// Reads a stay. Rows are placed by `ICULOS`, which counts hours in intensive care; without it by their
+/// number.
 ///
 /// # Errors
 /// [`ReadError::Line`] with the line that is not as it should be.

@@ -1,6 +1,6 @@
 //! Reader of WFDB records: PhysioNet's headers, signal files and annotation files.
-//! In: a header path or a record name. Out: raw counts per signal with gain and baseline; multi-segment records
-//! as stretches on one grid, so that a gap is the absence of a stretch. Checksums are verified.
+//! In: a header path or a record name. Out: raw counts per signal with gain and baseline; multi-segment
+//! records as stretches on one grid, so that a gap is the absence of a stretch. Checksums are verified.
 //!
 //! Written from the WFDB Programmer's and Applications Guides: header(5), signal(5), annot(5).
 
@@ -19,6 +19,9 @@ use crate::recording::{ChannelMap, Data, RecordedValue, RecordedWave, Recording,
 
 /// Records slower than this, in samples per second, hold values of a monitor rather than waveforms.
 const SLOWEST_WAVE_HZ: f64 = 4.0;
+
+/// Most frames of a record, gaps included: two years at 125 Hz.
+pub const MAX_FRAMES: u64 = 1 << 33;
 
 /// The header of a record given by header path or by name without ending.
 ///
@@ -108,6 +111,13 @@ fn read_segments(file: &Path, header: &Header, map: &mut ChannelMap) -> Result<T
             add_segment(&mut tracks, map, &part_file, &part, first_frame, variable)?;
         }
         first_frame = first_frame.saturating_add(segment.samples);
+        if first_frame > MAX_FRAMES {
+            return Err(place.line(
+                segment.line,
+                format!("{first_frame} samples"),
+                format!("at most {MAX_FRAMES}"),
+            ));
+        }
     }
     if header.samples.is_some_and(|n| n != first_frame) {
         let expected = format!("{} as in the record line", header.samples.unwrap_or(0));
@@ -116,8 +126,8 @@ fn read_segments(file: &Path, header: &Header, map: &mut ChannelMap) -> Result<T
     Ok(tracks)
 }
 
-/// Reads the signals of one header and appends them to the tracks: by label if the layout varies, by position if
-/// it is the same in each segment.
+/// Reads the signals of one header and appends them to the tracks: by label if the layout varies, by position
+/// if it is the same in each segment.
 fn add_segment(
     tracks: &mut Tracks,
     map: &mut ChannelMap,
@@ -249,7 +259,7 @@ fn read_group(header_file: &Path, header: &Header, signals: &[SignalLine]) -> Re
         let counts = stream.pick(at, line.samples_per_frame, per_frame);
         at += line.samples_per_frame;
         check_sum(&file, line, &counts)?;
-        out.push(counts.skewed(line.skew * line.samples_per_frame, first.format));
+        out.push(counts.skewed(line.skew.saturating_mul(line.samples_per_frame), first.format));
     }
     Ok(out)
 }

@@ -1,6 +1,6 @@
 //! A recording as the frames that a device would have sent.
-//! In: a recording and who sends it. Out: frames of equal length from the start of the recording, with raw counts
-//! and canonical scale; the last one says that the source has ended. Times in microseconds.
+//! In: a recording and who sends it. Out: frames of equal length from the start of the recording, with raw
+//! counts and canonical scale; the last one says that the source has ended. Times in microseconds.
 
 use auscult_operators::signal::frame::{DeviceStatus, Observation, Wave};
 use auscult_operators::signal::time::US_PER_S;
@@ -29,8 +29,8 @@ pub struct Frames<'a> {
 
 /// Cuts a recording into frames of `frame_seconds`, aligned to its start, which is put at `start`.
 ///
-/// Spans in which nothing was recorded yield no frame. Sequence numbers rise by one from 0. After the data comes
-/// one frame that says [`DeviceStatus::Ended`]. Signals without a channel are not sent: see
+/// Spans in which nothing was recorded yield no frame. Sequence numbers rise by one from 0. After the data
+/// comes one frame that says [`DeviceStatus::Ended`]. Signals without a channel are not sent: see
 /// [`Recording::unmapped`].
 ///
 /// ```
@@ -44,8 +44,8 @@ pub struct Frames<'a> {
 ///     }],
 /// };
 /// let rec = Recording { waves: vec![wave], ..Recording::default() };
-/// let sent: Vec<_> =
-///     frames(&rec, PatientId::new("p"), SourceId("s".into()), 1, EventTime::from_seconds(10), 1.0).collect();
+/// let (patient, source, start) = (PatientId::new("p"), SourceId("s".into()), EventTime::from_seconds(10));
+/// let sent: Vec<_> = frames(&rec, patient, source, 1, start, 1.0).collect();
 /// assert_eq!(sent.len(), 3);
 /// assert_eq!(sent[1].waves[0].samples.len(), 50);
 /// assert_eq!(sent[2].time, EventTime::from_micros(11_200_000));
@@ -76,7 +76,7 @@ pub fn frames(
 impl Frames<'_> {
     /// First step at or after the current one in which there is anything.
     fn next_step(&self) -> Option<i64> {
-        let from_us = self.step * self.step_us;
+        let from_us = self.step.saturating_mul(self.step_us);
         let waves = self.sent_waves().filter_map(|w| first_sample_time(w, from_us));
         let observation = self.recording.observations.get(self.next_observation).map(|o| o.at.micros());
         waves.chain(observation).min().map(|us| us.div_euclid(self.step_us))
@@ -147,16 +147,16 @@ impl Iterator for Frames<'_> {
             last.device = Some(DeviceStatus::Ended);
             return Some(last);
         };
-        self.step = step + 1;
-        let from_us = step * self.step_us;
+        self.step = step.saturating_add(1);
+        let from_us = step.saturating_mul(self.step_us);
         let mut frame = self.frame(Span::from_micros(from_us));
-        self.fill(&mut frame, from_us, from_us + self.step_us);
+        self.fill(&mut frame, from_us, from_us.saturating_add(self.step_us));
         Some(frame)
     }
 }
 
-/// Position of the first sample at or after `us`. The guess is one too low at worst; the loop uses the rounded
-/// times themselves, so that a sample on the border belongs to exactly one frame.
+/// Position of the first sample at or after `us`. The guess is one too low at worst; the loop uses the
+/// rounded times themselves, so that a sample on the border belongs to exactly one frame.
 fn first_index(wave: &RecordedWave, us: i64) -> u64 {
     let guess = (us as f64 * wave.rate.get() / US_PER_S as f64).floor() - 1.0;
     let mut i = guess.max(0.0) as u64;

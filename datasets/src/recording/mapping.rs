@@ -1,6 +1,6 @@
 //! Which channel a signal of a file is, and the way from its unit to the channel's.
-//! In: labels and units as files write them. Out: a channel with factor and offset (canonical = value * factor +
-//! offset), or the reason why the signal has none; nothing is dropped silently.
+//! In: labels and units as files write them. Out: a channel with factor and offset (canonical = value *
+//! factor + offset), or the reason why the signal has none; nothing is dropped silently.
 
 use auscult_operators::signal::units::Conversion;
 use auscult_operators::signal::{ChannelId, Kind, Unit};
@@ -104,7 +104,8 @@ pub fn ucum_of(unit: &str) -> &str {
     UNIT_NAMES.iter().find(|row| row.0.eq_ignore_ascii_case(unit)).map_or(unit, |row| row.1)
 }
 
-/// The channel of single values that a monitor writes under that name: there `RESP` is a rate, not a waveform.
+/// The channel of single values that a monitor writes under that name: there `RESP` is a rate, not a
+/// waveform.
 ///
 /// ```
 /// use auscult_datasets::recording::numeric_channel;
@@ -175,14 +176,14 @@ impl ChannelMap {
         if self.taken.contains(&channel) {
             return Err(NotMapped::Taken(row.name));
         }
-        // The height of a pleth or impedance wave means nothing across devices, so whatever scale they use will
-        // do. A file that names no unit at all is taken to be in the usual one.
+        // The height of a pleth or impedance wave means nothing across devices, so whatever scale they use
+        // will do. A file that names no unit at all is taken to be in the usual one.
         let any_scale = matches!(row.kind, Kind::Ppg | Kind::Respiration);
         let as_it_is = Conversion { unit: row.unit, factor: 1.0, offset: 0.0 };
         let conversion = if any_scale || unit.is_empty() || is_same_rate(row.unit, unit) {
             Some(as_it_is)
         } else {
-            Unit::from_ucum(ucum_of(unit)).filter(|c| c.unit == row.unit)
+            Unit::from_ucum(ucum_of(unit)).and_then(|c| towards(c, row.unit))
         };
         let c = conversion.ok_or_else(|| NotMapped::Unit {
             found: unit.into(),
@@ -192,6 +193,18 @@ impl ChannelMap {
         self.taken.push(channel);
         Ok(Mapping { channel, factor: c.factor, offset: c.offset })
     }
+}
+
+/// The conversion if it leads to that unit. Millivolt and microvolt are both canonical, for heart and brain,
+/// and files use either for either.
+fn towards(c: Conversion, unit: Unit) -> Option<Conversion> {
+    let by = match (c.unit, unit) {
+        (from, to) if from == to => 1.0,
+        (Unit::Microvolt, Unit::Millivolt) => 1e-3,
+        (Unit::Millivolt, Unit::Microvolt) => 1e3,
+        _ => return None,
+    };
+    Some(Conversion { unit, factor: c.factor * by, offset: c.offset * by })
 }
 
 /// Rates of breathing are written as `bpm` too.

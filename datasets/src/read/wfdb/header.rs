@@ -1,6 +1,6 @@
 //! WFDB headers, by header(5): one record line, then a line a signal or a line a segment, then comments.
-//! In: the text of a `.hea` file. Out: a checked [`Header`]; gains in counts per unit, offsets in bytes, times in
-//! microseconds.
+//! In: the text of a `.hea` file. Out: a checked [`Header`]; gains in counts per unit, offsets in bytes,
+//! times in microseconds.
 
 use std::path::Path;
 
@@ -100,8 +100,8 @@ impl Header {
 ///
 /// ```
 /// use auscult_datasets::read::wfdb::header::parse;
-/// let h = parse("a.hea".as_ref(), "a 1 360 650000\na.dat 212 200(1024)/uV 11 1024 995 -22131 0 MLII\n# x\n");
-/// let h = h.unwrap();
+/// let text = "a 1 360 650000\na.dat 212 200(1024)/uV 11 1024 995 -22131 0 MLII\n# x\n";
+/// let h = parse("a.hea".as_ref(), text).unwrap();
 /// assert_eq!((h.signals[0].baseline, h.signals[0].unit.as_str()), (1024.0, "uV"));
 /// assert_eq!(parse("a.hea".as_ref(), "a x 360\n").unwrap_err().to_string(),
 ///     "a.hea:1: found \"x\", expected a number of signals");
