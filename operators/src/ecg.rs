@@ -8,6 +8,11 @@ pub mod qrs_flutter;
 pub mod heart_rate;
 pub mod rpeaks;
 
+#[cfg(test)]
+mod qrs_tests;
+#[cfg(test)]
+mod records;
+
 use crate::operator::Spec;
 
 /// The cards of this family, in graph order.
