@@ -292,3 +292,152 @@ pub static SPEC: Spec = Spec {
         Ok(Box::new(HeartRate { params, state: State::default() }))
     },
 };
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::signal::{Beat, ChannelId, Hertz, Run, Values};
+
+    fn build() -> Box<dyn Operator> {
+        (SPEC.build)(&(SPEC.defaults)()).unwrap()
+    }
+
+    /// One epoch with an ECG (unless `ecg` is `None`; then whether it starts anew) and beats at these milliseconds.
+    fn epoch(
+        op: &mut dyn Operator,
+        second: i64,
+        ecg: Option<bool>,
+        beats_ms: &[i64],
+        noise: f64,
+    ) -> Readings {
+        let channel = ChannelId::named("ecg_ii").unwrap();
+        let mv = [0.0f32; 250];
+        let start = EventTime::from_seconds(second);
+        let run = Run {
+            channel,
+            rate: Hertz(250.0),
+            start,
+            reset: ecg == Some(true),
+            raw: &mv,
+            clean: &mv,
+            bridged: 0,
+        };
+        let runs: Vec<Run<'_>> = ecg.map(|_| run).into_iter().collect();
+        let mut out = Readings::default();
+        for ms in beats_ms {
+            let time = EventTime::from_micros(ms * 1000);
+            out.beats.push(Beat { kind: BeatKind::Qrs, channel, time, amplitude: 1.0, confidence: 0.98 });
+        }
+        out.push(Reading {
+            name: "qrs_noise",
+            channel: Some(channel),
+            time: start + Span::EPOCH,
+            window: Span::EPOCH,
+            value: Ok(noise),
+            quality: 1.0,
+        });
+        op.apply(&Epoch { start, runs: &runs, values: &Values::default() }, &mut out);
+        out
+    }
+
+    fn value(out: &Readings, name: &str) -> Result<f64, Missing> {
+        out.find(name).unwrap().value
+    }
+
+    /// Beats of `all` that fall into a second.
+    fn of(all: &[i64], second: i64) -> Vec<i64> {
+        all.iter().copied().filter(|ms| ms / 1000 == second).collect()
+    }
+
+    #[test]
+    fn steady_rate_with_an_ectopic_beat() {
+        let mut all: Vec<i64> = (0..100).map(|k| 300 + 750 * k).collect();
+        all[50] -= 250;
+        let mut op = build();
+        for second in 0..60 {
+            let out = epoch(op.as_mut(), second, Some(second == 0), &of(&all, second), 0.2);
+            match second {
+                0 => assert_eq!(value(&out, "heart_rate"), Err(Missing::Learning)),
+                1 => assert_eq!(value(&out, "rr_interval"), Ok(750.0)),
+                2.. => assert_eq!(value(&out, "heart_rate"), Ok(80.0), "at {second} s"),
+                _ => {}
+            }
+            let rmssd = value(&out, "rr_rmssd");
+            if second < 29 {
+                assert_eq!(rmssd, Err(Missing::Learning));
+            } else {
+                assert_eq!(rmssd, Ok(0.0), "at {second} s");
+            }
+        }
+    }
+
+    #[test]
+    fn in_asystole_the_rate_goes_and_the_time_grows() {
+        let all: Vec<i64> = (0..20).map(|k| 500 + 1000 * k).collect();
+        let mut op = build();
+        for second in 0..60 {
+            let out = epoch(op.as_mut(), second, Some(second == 0), &of(&all, second), 0.0);
+            let since = value(&out, "since_last_qrs").unwrap();
+            if second >= 20 {
+                assert!((since - (second as f64 + 1.0 - 19.5)).abs() < 1e-9, "{since} at {second}");
+            }
+            if since > 4.0 {
+                assert_eq!(value(&out, "heart_rate"), Err(Missing::TooFew));
+                assert_eq!(value(&out, "rr_interval"), Err(Missing::TooFew));
+            } else if second > 3 {
+                assert_eq!(value(&out, "heart_rate"), Ok(60.0));
+            }
+        }
+    }
+
+    #[test]
+    fn flat_from_the_start_counts_too() {
+        let mut op = build();
+        for second in 0..10 {
+            let out = epoch(op.as_mut(), second, Some(second == 0), &[], 0.0);
+            assert_eq!(value(&out, "since_last_qrs"), Ok(second as f64 + 1.0));
+        }
+        assert_eq!(value(&epoch(op.as_mut(), 10, Some(false), &[], 0.0), "heart_rate"), Err(Missing::TooFew));
+    }
+
+    #[test]
+    fn without_ecg_or_in_noise_nothing_is_claimed() {
+        let mut op = build();
+        let none = epoch(op.as_mut(), 0, None, &[], 0.0);
+        assert_eq!(value(&none, "since_last_qrs"), Err(Missing::NoData));
+        assert_eq!(value(&none, "heart_rate"), Err(Missing::NoData));
+        epoch(op.as_mut(), 1, Some(true), &[1100, 1600], 0.2);
+        let noisy = epoch(op.as_mut(), 2, Some(false), &[], 0.9);
+        assert_eq!(value(&noisy, "since_last_qrs"), Err(Missing::LowQuality));
+        let off = epoch(op.as_mut(), 3, None, &[], 0.0);
+        assert_eq!(value(&off, "since_last_qrs"), Err(Missing::Stale));
+        assert_eq!(value(&off, "heart_rate"), Err(Missing::Stale));
+        // After the gap no interval reaches back over it.
+        let again = epoch(op.as_mut(), 4, Some(true), &[4500], 0.2);
+        assert_eq!(value(&again, "rr_interval"), Err(Missing::Learning));
+        assert_eq!(value(&again, "since_last_qrs"), Ok(0.5));
+    }
+
+    #[test]
+    fn saved_anywhere_it_goes_on() {
+        let all: Vec<i64> = (0..80).map(|k| 400 + 700 * k + (k * k) % 90).collect();
+        let (mut straight, mut resumed) = (build(), build());
+        for second in 0..50 {
+            let ecg = (second != 20).then_some(second == 0 || second == 21);
+            let a = epoch(straight.as_mut(), second, ecg, &of(&all, second), 0.2);
+            let b = epoch(resumed.as_mut(), second, ecg, &of(&all, second), 0.2);
+            assert_eq!(a, b, "second {second}");
+            let mut bytes = Vec::new();
+            resumed.save(&mut bytes);
+            resumed = build();
+            resumed.load(&bytes).unwrap();
+            assert!(build().load(&bytes[..bytes.len() - 1]).is_err());
+        }
+    }
+
+    #[test]
+    fn parameters_are_bounded() {
+        let error = (SPEC.build)(&serde_json::json!({ "confidence_min": 2 })).err().unwrap();
+        assert_eq!(error.to_string(), "confidence_min is 2, outside 0..=1 ");
+    }
+}

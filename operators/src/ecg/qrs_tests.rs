@@ -98,9 +98,9 @@ fn flat_and_noise_make_no_beats() {
     let mut random = noise(7);
     let white: Vec<f32> = (0..150_000).map(|_| 0.3 * random()).collect();
     let (beats, _) = detect(&white, rate);
-    assert!(beats.len() < 60, "{} beats in ten minutes of noise", beats.len());
-    let sure = beats.iter().filter(|b| b.confidence > 0.9).count();
-    assert!(sure < 12, "{sure} sure beats in noise");
+    assert!(beats.len() < 150, "{} beats in ten minutes of noise", beats.len());
+    let sure = beats.iter().filter(|b| b.confidence > 0.5).count();
+    assert!(sure < 10, "{sure} sure beats in noise");
 }
 
 #[test]
@@ -235,8 +235,8 @@ fn floors_on_mit_bih() {
         let median = offsets[offsets.len() / 2] as f64 / r.rate * 1e3;
         assert!(median.abs() <= 15.0, "record {}: median offset {median} ms", r.name);
     }
-    assert!(f1(whole) >= 99.75, "whole: {whole:?}, F1 {:.3}", f1(whole));
-    assert!(f1(ec57) >= 99.85, "EC57: {ec57:?}, F1 {:.3}", f1(ec57));
+    assert!(f1(whole) >= 99.80, "whole: {whole:?}, F1 {:.3}", f1(whole));
+    assert!(f1(ec57) >= 99.87, "EC57: {ec57:?}, F1 {:.3}", f1(ec57));
 }
 
 /// Noise ten times the usual (-6 dB) and fibrillation: floors, and no flood.
@@ -250,7 +250,7 @@ fn floors_in_noise_and_fibrillation() {
     assert!(f1(f) >= 74.0, "118e_6: {f:?}, F1 {:.2}", f1(f));
     let fibrillation = read(&folder.join("cudb"), "cu01");
     let f = figures(&fibrillation, &places(&fibrillation.mv, fibrillation.rate), false);
-    assert!(f.0 <= 1 && f.1 <= 60, "cu01: {} missed, {} false in 294 s of fibrillation", f.0, f.1);
+    assert!(f.0 <= 1 && f.1 <= 40, "cu01: {} missed, {} false in 294 s of fibrillation", f.0, f.1);
 }
 
 #[allow(clippy::print_stderr, reason = "says what was not run")]

@@ -305,3 +305,176 @@ pub static SPEC: Spec = Spec {
     defaults: defaults::<Params>,
     build: |v| Ok(Box::new(RPeaks::new(v)?)),
 };
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::signal::{Hertz, Values};
+
+    const RATE: f64 = 250.0;
+
+    /// A lead of one beat every 0.8 s, R waves of `height` mV at 0.4 s, 1.2 s, ...
+    fn wave(i: i64, height: f32) -> f32 {
+        let from_r = (i.rem_euclid(200) - 100).abs() as f32;
+        height * (1.0 - from_r / 8.0).max(0.0)
+    }
+
+    fn build(lead: &str) -> Box<dyn Operator> {
+        (SPEC.build)(&serde_json::json!({ "lead": lead })).unwrap()
+    }
+
+    /// Runs epochs `from..to` with the given leads (channel, height by second, reset at this epoch).
+    fn run(
+        op: &mut dyn Operator,
+        epochs: std::ops::Range<i64>,
+        leads: &[(&str, &dyn Fn(i64) -> Option<f32>)],
+        reset: impl Fn(i64) -> bool,
+    ) -> Vec<(i64, Readings)> {
+        let values = Values::default();
+        epochs
+            .map(|e| {
+                let data: Vec<(ChannelId, Vec<f32>)> = leads
+                    .iter()
+                    .filter_map(|(name, height)| {
+                        let h = height(e)?;
+                        let mv = (e * 250..(e + 1) * 250).map(|i| wave(i, h)).collect();
+                        Some((ChannelId::named(name).unwrap(), mv))
+                    })
+                    .collect();
+                let runs: Vec<Run<'_>> = data
+                    .iter()
+                    .map(|(channel, mv)| Run {
+                        channel: *channel,
+                        rate: Hertz(RATE),
+                        start: EventTime::from_seconds(e),
+                        reset: reset(e),
+                        raw: mv,
+                        clean: mv,
+                        bridged: 0,
+                    })
+                    .collect();
+                let mut out = Readings::default();
+                op.apply(
+                    &Epoch { start: EventTime::from_seconds(e), runs: &runs, values: &values },
+                    &mut out,
+                );
+                (e, out)
+            })
+            .collect()
+    }
+
+    fn beats(out: &[(i64, Readings)]) -> Vec<Beat> {
+        out.iter().flat_map(|(_, r)| r.beats.clone()).collect()
+    }
+
+    fn gaps(beats: &[Beat]) -> Vec<f64> {
+        beats.windows(2).map(|w| (w[1].time - w[0].time).seconds()).collect()
+    }
+
+    #[test]
+    fn beats_bear_their_own_time_and_height() {
+        let mut op = build("auto");
+        let out = run(op.as_mut(), 0..20, &[("ecg_ii", &|_| Some(1.0))], |e| e == 0);
+        let found = beats(&out);
+        assert!(found.len() >= 24, "{found:?}");
+        for (k, b) in found.iter().enumerate() {
+            assert_eq!(b.time, EventTime::from_micros(400_000 + 800_000 * k as i64));
+            assert!((0.7..1.1).contains(&b.amplitude) && b.confidence > 0.9, "{b:?}");
+        }
+        for (e, r) in &out {
+            let late = r.beats.iter().map(|b| (EventTime::from_seconds(e + 1) - b.time).seconds());
+            assert!(late.fold(0.0, f64::max) < 1.0 + MAX_DELAY_S);
+        }
+        assert_eq!(out[0].1.find("qrs_noise").unwrap().value, Err(Missing::Learning));
+        let noise = out[10].1.find("qrs_noise").unwrap();
+        assert!(noise.value.unwrap() < 0.4, "{noise:?}");
+        assert_eq!(out[10].1.find("flutter_index").unwrap().value, Ok(0.0));
+    }
+
+    #[test]
+    fn a_named_lead_equals_the_detector_alone() {
+        let mut op = build("ecg_ii");
+        let out =
+            run(op.as_mut(), 0..30, &[("ecg_ii", &|_| Some(1.0)), ("ecg_v1", &|_| Some(2.0))], |e| e == 0);
+        let mut detector = QrsDetector::new(Hertz(RATE));
+        let mut alone = Vec::new();
+        let mv: Vec<f32> = (0..7500).map(|i| wave(i, 1.0)).collect();
+        detector.push(&mv, &mut |b| alone.push((b.sample_index, b.amplitude, b.confidence)));
+        let found = beats(&out);
+        let index = |b: &Beat| (b.time.micros() as f64 * RATE / 1e6).round() as i64;
+        assert!(found.iter().all(|b| b.channel == ChannelId::named("ecg_ii").unwrap()));
+        assert_eq!(found.iter().map(|b| (index(b), b.amplitude, b.confidence)).collect::<Vec<_>>(), alone);
+    }
+
+    #[test]
+    fn a_change_of_lead_neither_doubles_nor_drops() {
+        // Lead II goes flat at 30 s and comes back at 60 s; then V1 is taken off altogether.
+        let ii = |e: i64| Some(if (30..60).contains(&e) { 0.0 } else { 1.0 });
+        let v1 = |e: i64| (e < 90).then_some(0.8);
+        let mut op = build("auto");
+        let out = run(op.as_mut(), 0..120, &[("ecg_ii", &ii), ("ecg_v1", &v1)], |e| e == 0);
+        let found = beats(&out);
+        let used: std::collections::BTreeSet<_> = found.iter().map(|b| b.channel.row().name).collect();
+        assert_eq!(used.into_iter().collect::<Vec<_>>(), ["ecg_ii", "ecg_v1"]);
+        let wrong: Vec<f64> = gaps(&found).into_iter().filter(|g| (g - 0.8).abs() > 0.02).collect();
+        // Until the flat lead has lost its merit its beats are missing: one pause of a few seconds, no doubling.
+        assert!(wrong.len() <= 1 && wrong.iter().all(|g| (1.0..6.0).contains(g)), "{wrong:?}");
+        // Taking off the lead in use, with the other at hand, costs nothing.
+        assert!(found.iter().any(|b| b.time > EventTime::from_seconds(118)));
+    }
+
+    #[test]
+    fn a_gap_settles_what_waits_and_starts_anew() {
+        let mut op = build("auto");
+        let ii = |e: i64| (!(10..13).contains(&e)).then_some(1.0);
+        let out = run(op.as_mut(), 0..20, &[("ecg_ii", &ii)], |e| e == 0 || e == 13);
+        let found = beats(&out);
+        // R waves at 9.2 s before the gap, 13.2 s after it.
+        assert!(found.iter().any(|b| b.time == EventTime::from_micros(9_200_000)), "{found:?}");
+        assert!(found.iter().any(|b| b.time == EventTime::from_micros(13_200_000)), "{found:?}");
+        assert!(found.iter().all(|b| !(10..13).contains(&(b.time.micros() / 1_000_000))));
+        assert_eq!(out[11].1.find("qrs_noise").unwrap().value, Err(Missing::NoData));
+        assert_eq!(out[13].1.find("qrs_noise").unwrap().value, Err(Missing::Learning));
+    }
+
+    #[test]
+    fn saved_anywhere_it_goes_on_with_the_same_bits() {
+        let ii = |e: i64| (e != 12).then_some(if e % 20 > 14 { 0.05 } else { 1.0 });
+        let leads: [(&str, &dyn Fn(i64) -> Option<f32>); 2] = [("ecg_ii", &ii), ("ecg_v1", &|_| Some(0.8))];
+        let reset = |e: i64| e == 0 || e == 13;
+        let expected = run(build("auto").as_mut(), 0..40, &leads, reset);
+        let mut op = build("auto");
+        for (e, want) in &expected {
+            let got = run(op.as_mut(), *e..e + 1, &leads, reset);
+            assert_eq!(&got[0].1, want, "epoch {e}");
+            let mut bytes = Vec::new();
+            op.save(&mut bytes);
+            op = build("auto");
+            op.load(&bytes).unwrap();
+            assert!(op.load(&bytes[..bytes.len() / 2]).is_err());
+        }
+    }
+
+    #[test]
+    fn bad_parameters_and_rates() {
+        let error = |v: serde_json::Value| (SPEC.build)(&v).err().unwrap().to_string();
+        assert_eq!(error(serde_json::json!({ "leads_max": 0 })), "leads_max is 0, outside 1..=12 ");
+        assert_eq!(error(serde_json::json!({ "lead": "abp" })), "lead is abp, which is no ECG channel");
+        assert!(error(serde_json::json!({ "leed": "auto" })).contains("unknown field"));
+        let mv = [0.0f32; 50];
+        let run = Run {
+            channel: ChannelId::named("ecg_ii").unwrap(),
+            rate: Hertz(50.0),
+            start: EventTime::from_seconds(0),
+            reset: true,
+            raw: &mv,
+            clean: &mv,
+            bridged: 0,
+        };
+        let mut out = Readings::default();
+        let (runs, values) = ([run], Values::default());
+        build("auto")
+            .apply(&Epoch { start: EventTime::from_seconds(0), runs: &runs, values: &values }, &mut out);
+        assert_eq!(out.find("qrs_noise").unwrap().value, Err(Missing::NoData));
+    }
+}
