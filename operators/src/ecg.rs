@@ -9,8 +9,10 @@ pub mod heart_rate;
 pub mod rpeaks;
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may stop")]
 mod qrs_tests;
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may stop")]
 mod records;
 
 use crate::operator::Spec;

@@ -294,6 +294,7 @@ pub static SPEC: Spec = Spec {
 };
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may stop")]
 mod tests {
     use super::*;
     use crate::signal::{Beat, ChannelId, Hertz, Run, Values};

@@ -81,7 +81,7 @@ impl Features {
     /// let quiet = (0..250).map(|_| f.push(0.3)).fold(0.0, f32::max);
     /// let step = (0..50).map(|_| f.push(1.3)).fold(0.0, f32::max);
     /// assert_eq!(quiet, 0.0);
-    /// assert!(step > 0.3);
+    /// assert!(step > 0.1);
     /// ```
     pub fn new(rate: Hertz) -> Self {
         let rate = rate.get();
