@@ -40,6 +40,9 @@ const AROUND_S: (f64, f64) = (0.35, 0.25);
 const WEIGHTS: [f32; 5] = [9.0, 3.0, -0.8, 2.0, -12.5];
 /// A peak with more of its own energy around it than this share is noise, whatever else speaks for it.
 const AROUND_LIMIT: f32 = 0.65;
+/// A peak with less than this share of the QRS level is no beat, however overdue one is: in complete heart block the
+/// P waves go on alone and must not pass for QRS complexes.
+const LEAST_SHARE: f32 = 0.2;
 /// Where the noise level is above this share of the QRS level, each further unit takes so much from the log odds
 /// that the confidence tells of (the decision stays, as poor leads would lose their beats).
 const DOUBT: (f32, f32) = (0.4, 10.0);
@@ -51,8 +54,9 @@ const LEVEL_WEIGHT: f32 = 0.125;
 const LEVEL_LIMIT: f32 = 2.0;
 /// Two R waves lie at least this far apart, in seconds.
 const APART_S: f64 = 0.12;
-/// After so long without a beat the QRS level may be that of an artefact and is let down, in seconds.
-const LULL_S: f64 = 2.5;
+/// After so long without a beat the QRS level may be that of an artefact and is let down, in seconds: later than an
+/// asystole is called.
+const LULL_S: f64 = 5.0;
 /// A longer interval between beats is a pause, not an RR interval, in seconds.
 const PAUSE_S: f64 = 3.0;
 /// Candidates that can wait at once: judging time over refractory time, rounded up.
@@ -299,7 +303,7 @@ impl QrsDetector {
         let to = (c.index + self.len.around.1).min(self.count() - 1);
         let around = self.features.mean_energy(c.index - self.len.around.0, to);
         let due = ((c.index - self.last_peak) as f32 / self.rr).clamp(0.1, 2.0);
-        if around > AROUND_LIMIT * c.energy {
+        if around > AROUND_LIMIT * c.energy || c.energy < LEAST_SHARE * self.qrs_level {
             return f32::NEG_INFINITY;
         }
         let level = self.qrs_level.max(FLOOR_MV);

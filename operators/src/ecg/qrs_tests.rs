@@ -59,6 +59,9 @@ fn noise(seed: u32) -> impl FnMut() -> f32 {
     }
 }
 
+/// What happens to a sample, by its index.
+type Change = fn(usize, f32) -> f32;
+
 /// Every beat of `r_times` found within 10 ms, and no other.
 fn check_all(mv: &[f32], r_times: &[f64], rate: f64, what: &str) {
     let found = places(mv, rate);
@@ -108,11 +111,11 @@ fn steps_spikes_and_huge_values_do_not_blind_it() {
     let rate = 250.0;
     let r_times = regular(0.8, 60.0);
     let clean = lead(&r_times, 60.0, rate);
-    let hurt: [(&str, fn(usize, f32) -> f32); 4] = [
+    let hurt: [(&str, Change); 4] = [
         ("step of 3 mV", |i, x| if i > 5000 { x + 3.0 } else { x }),
         ("huge values", |i, x| if (5000..5010).contains(&i) { f32::MAX } else { x }),
         ("pacer spikes", |i, x| if i % 200 == 100 { x + 4.0 } else { x }),
-        ("a tenth of the height", |i, x| if i > 5000 { 0.1 * x } else { x }),
+        ("a quarter of the height", |i, x| if i > 5000 { 0.25 * x } else { x }),
     ];
     for (what, change) in hurt {
         let mv: Vec<f32> = clean.iter().enumerate().map(|(i, x)| change(i, *x)).collect();
@@ -121,6 +124,42 @@ fn steps_spikes_and_huge_values_do_not_blind_it() {
         let (misses, false_beats, _) = score(&reference, &found, rate);
         assert!(misses <= 3 && false_beats <= 3, "{what}: {misses} missed, {false_beats} false");
     }
+}
+
+#[test]
+fn a_lead_of_a_tenth_of_the_height_is_found_again() {
+    let r_times = regular(0.8, 60.0);
+    let clean = lead(&r_times, 60.0, 250.0);
+    let mv: Vec<f32> = clean.iter().enumerate().map(|(i, x)| if i > 5000 { 0.1 * x } else { *x }).collect();
+    let found = places(&mv, 250.0).iter().filter(|i| **i > 40 * 250).count();
+    let expected = r_times.iter().filter(|t| **t > 40.0).count();
+    assert!(found + 1 >= expected && found <= expected, "{found} of {expected} twenty seconds later");
+}
+
+/// P waves of a fifth of the R wave in second-degree block, and alone after the ventricles stop.
+#[test]
+fn p_waves_are_not_counted() {
+    let rate = 250.0;
+    let with_p = |conducted: fn(usize) -> bool| {
+        let at = |i: usize| {
+            let t = i as f64 / rate;
+            let near = (0..75usize).map(|k| (k, 0.5 + 0.8 * k as f64)).filter(|(_, r)| (t - r).abs() < 0.6);
+            near.map(|(k, r)| {
+                let p = 0.2 * bump(t, r - 0.17, 0.022);
+                let qrs =
+                    bump(t, r, 0.011) - 0.2 * bump(t, r + 0.028, 0.009) + 0.3 * bump(t, r + 0.27, 0.045);
+                if conducted(k) { p + qrs } else { p }
+            })
+            .sum::<f64>() as f32
+        };
+        places(&(0..15_000).map(at).collect::<Vec<f32>>(), rate)
+    };
+    let block = with_p(|k| k.is_multiple_of(2));
+    assert_eq!(block.len(), 38, "two to one: {block:?}");
+    let standstill = with_p(|k| k < 38);
+    let last_r = ((0.5 + 0.8 * 37.0) * rate) as i64;
+    let early = standstill.iter().filter(|i| (last_r + 50..last_r + 1750).contains(i)).count();
+    assert_eq!(early, 0, "P waves counted within seven seconds of standstill");
 }
 
 #[test]

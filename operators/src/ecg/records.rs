@@ -65,8 +65,11 @@ fn number(text: &str) -> f64 {
 
 fn format_212(bytes: &[u8], i: usize) -> i32 {
     let at = i / 2 * 3;
-    let (low, high) =
-        if i % 2 == 0 { (bytes[at], bytes[at + 1] & 15) } else { (bytes[at + 2], bytes[at + 1] >> 4) };
+    let (low, high) = if i.is_multiple_of(2) {
+        (bytes[at], bytes[at + 1] & 15)
+    } else {
+        (bytes[at + 2], bytes[at + 1] >> 4)
+    };
     ((i32::from(low) | i32::from(high) << 8) << 20) >> 20
 }
 

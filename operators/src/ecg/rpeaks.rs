@@ -314,6 +314,9 @@ mod tests {
 
     const RATE: f64 = 250.0;
 
+    /// Height of a lead's R waves in an epoch; `None` without samples.
+    type Height<'a> = &'a dyn Fn(i64) -> Option<f32>;
+
     /// A lead of one beat every 0.8 s, R waves of `height` mV at 0.4 s, 1.2 s, ...
     fn wave(i: i64, height: f32) -> f32 {
         let from_r = (i.rem_euclid(200) - 100).abs() as f32;
@@ -328,7 +331,7 @@ mod tests {
     fn run(
         op: &mut dyn Operator,
         epochs: std::ops::Range<i64>,
-        leads: &[(&str, &dyn Fn(i64) -> Option<f32>)],
+        leads: &[(&str, Height<'_>)],
         reset: impl Fn(i64) -> bool,
     ) -> Vec<(i64, Readings)> {
         let values = Values::default();
@@ -441,7 +444,7 @@ mod tests {
     #[test]
     fn saved_anywhere_it_goes_on_with_the_same_bits() {
         let ii = |e: i64| (e != 12).then_some(if e % 20 > 14 { 0.05 } else { 1.0 });
-        let leads: [(&str, &dyn Fn(i64) -> Option<f32>); 2] = [("ecg_ii", &ii), ("ecg_v1", &|_| Some(0.8))];
+        let leads: [(&str, Height<'_>); 2] = [("ecg_ii", &ii), ("ecg_v1", &|_| Some(0.8))];
         let reset = |e: i64| e == 0 || e == 13;
         let expected = run(build("auto").as_mut(), 0..40, &leads, reset);
         let mut op = build("auto");
