@@ -1,6 +1,21 @@
-//! Operators on the electrocardiogram.
-//! In: ECG runs in millivolts. Out: beats and readings named in the cards.
+//! The electrocardiogram: QRS complexes and what follows from them.
+//! In: ECG runs in mV, 100 to 1000 Hz. Out: beats, heart rate, intervals; units in the cards.
 
 pub mod qrs;
 pub mod qrs_features;
 pub mod qrs_flutter;
+
+pub mod heart_rate;
+pub mod rpeaks;
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may stop")]
+mod qrs_tests;
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may stop")]
+mod records;
+
+use crate::operator::Spec;
+
+/// The cards of this family, in graph order.
+pub static SPECS: &[&Spec] = &[&rpeaks::SPEC, &heart_rate::SPEC];

@@ -25,6 +25,10 @@ pub(super) const HISTORY_S: f64 = 1.02;
 const SEARCH_S: f64 = 0.080;
 /// Half the span whose mean is the baseline of the R wave, in seconds.
 const BASELINE_S: f64 = 0.200;
+/// An earlier deflection counts if it has this share of the height of the main one, with a valley below the second
+/// share between them.
+const LOBE_SHARE: f32 = 0.7;
+const VALLEY_SHARE: f32 = 0.6;
 /// Steps per millivolt: 0.24 µV, a twentieth of the step of a usual converter.
 const STEPS: f32 = 4096.0;
 /// Beyond this the signal is cut off, in mV: no ECG, and integers must not overflow at 1000 Hz.
@@ -77,7 +81,7 @@ impl Features {
     /// let quiet = (0..250).map(|_| f.push(0.3)).fold(0.0, f32::max);
     /// let step = (0..50).map(|_| f.push(1.3)).fold(0.0, f32::max);
     /// assert_eq!(quiet, 0.0);
-    /// assert!(step > 0.3);
+    /// assert!(step > 0.1);
     /// ```
     pub fn new(rate: Hertz) -> Self {
         let rate = rate.get();
@@ -176,11 +180,15 @@ impl Features {
         let width = (2 * half + 1) as f32;
         let up = ((high.1 / width - base) / STEPS).max(0.0);
         let down = ((base - low.1 / width) / STEPS).max(0.0);
-        if up * (1.0 + polarity) >= down * (1.0 - polarity) {
-            Deflection { index: high.0, height: up, opposite: down }
-        } else {
-            Deflection { index: low.0, height: -down, opposite: up }
-        }
+        let upward = up * (1.0 + polarity) >= down * (1.0 - polarity);
+        let (main, sign, height, opposite) =
+            if upward { (high.0, 1.0, up, down) } else { (low.0, -1.0, down, up) };
+        let height_at = |i: i64| {
+            let y = self.sum(i + half).wrapping_sub(self.sum(i - half - 1)) as f32;
+            sign * (y / width - base) / STEPS
+        };
+        let index = first_lobe(from, main, height, height_at);
+        Deflection { index, height: sign * height, opposite }
     }
 
     /// Slope at sample `n - (smooth + wide) / 2`, in steps summed over the smoothing length.
@@ -203,4 +211,22 @@ impl Features {
     fn energy_sum(&self, i: i64) -> u32 {
         self.energies[i as usize & (self.energies.len() - 1)]
     }
+}
+
+/// Of two nearly equal deflections of the same sign with a valley between them, the first one: the fiducial mark
+/// must not jump from beat to beat. `main` is the greater one, of that `height`.
+fn first_lobe(from: i64, main: i64, height: f32, height_at: impl Fn(i64) -> f32) -> i64 {
+    let mut lobe: Option<(i64, f32)> = None;
+    for i in from..main {
+        let h = height_at(i);
+        if h >= LOBE_SHARE * height && lobe.is_none_or(|(_, best)| h > best) {
+            lobe = Some((i, h));
+        }
+        if let Some((index, _)) = lobe
+            && h < VALLEY_SHARE * height
+        {
+            return index;
+        }
+    }
+    main
 }
