@@ -136,8 +136,8 @@ impl Detector {
     /// Takes in one sample; yields the beat that its upstroke completes, which is the one before.
     pub fn push(&mut self, raw: f32, time: EventTime, params: &Params) -> Option<PressureBeat> {
         let x = tame(raw, -50.0, 400.0);
-        // A mean of 16 ms takes the edge off noise and leaves systolic peaks within 1 mmHg.
-        let share = (1.0 / (self.rate * 0.016)).min(1.0) as f32;
+        // A mean of 10 ms takes the edge off noise and leaves systolic peaks as they are.
+        let share = (1.0 / (self.rate * 0.010)).min(1.0) as f32;
         let before = if self.count == 0 { x } else { self.smooth };
         self.smooth = before + (x - before) * share;
         let rise = self.smooth - before;
