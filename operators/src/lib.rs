@@ -12,9 +12,11 @@ pub mod signal;
 pub mod operator;
 pub mod params;
 pub mod registry;
+
 pub mod window;
-pub mod quality;
+
 pub mod ppg;
-pub mod respiration;
 pub mod pressure;
+pub mod quality;
+pub mod respiration;
 pub mod trend;

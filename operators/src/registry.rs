@@ -2,9 +2,17 @@
 //! In: nothing. Out: the cards that configuration, documents and the conformance tests loop over.
 
 use crate::operator::Spec;
+use crate::{ppg, pressure, quality, respiration, trend};
 
 /// All operators, in graph order.
-pub static OPERATORS: &[&Spec] = &[];
+pub static OPERATORS: &[&Spec] = &[
+    &quality::signal_quality::SPEC,
+    &ppg::pulse_peaks::SPEC,
+    &ppg::pulse_rate::SPEC,
+    &respiration::resp_rate_wave::SPEC,
+    &pressure::abp_beats::SPEC,
+    &trend::trend::SPEC,
+];
 
 /// The operator of that name.
 pub fn find(name: &str) -> Option<&'static Spec> {

@@ -286,9 +286,11 @@ impl PulsePeaks {
 
 impl Operator for PulsePeaks {
     fn apply(&mut self, epoch: &Epoch<'_>, out: &mut Readings) {
+        let before = out.beats.len();
         for run in epoch.runs.iter().filter(|r| r.channel.row().kind == Kind::Ppg && r.rate.get() > 0.0) {
             self.run(run, out);
         }
+        out.beats[before..].sort_by_key(|b| b.time);
     }
 
     fn save(&self, out: &mut Vec<u8>) {

@@ -311,9 +311,11 @@ impl Operator for AbpBeats {
         for detector in &mut self.detectors {
             detector.present = false;
         }
+        let before = out.beats.len();
         for run in epoch.runs.iter().filter(|r| r.channel.row().kind == Kind::Pressure && r.rate.get() > 0.0) {
             self.run(run, out);
         }
+        out.beats[before..].sort_by_key(|b| b.time);
         for detector in &mut self.detectors {
             let heard = out.find_on("signal_quality", detector.channel).map(|r| r.value.unwrap_or(0.0) as f32);
             let quality = heard.unwrap_or(if detector.present { 1.0 } else { 0.0 });
