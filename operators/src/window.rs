@@ -264,6 +264,7 @@ pub fn tame(x: f32, low: f32, high: f32) -> f32 {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
     use crate::operator::{load_state, save_state};

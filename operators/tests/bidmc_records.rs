@@ -51,7 +51,8 @@ impl Score {
         self.errors.len() as f64 / self.asked.max(1) as f64
     }
     fn show(&self, name: &str) {
-        let within = self.errors.iter().filter(|e| **e <= 3.0).count() as f64 / self.errors.len().max(1) as f64;
+        let within =
+            self.errors.iter().filter(|e| **e <= 3.0).count() as f64 / self.errors.len().max(1) as f64;
         let (mae, kept) = (self.mean(), self.kept());
         eprintln!("{name}: mean error {mae:.2} /min, within 3 {within:.3}, kept {kept:.3} of {}", self.asked);
     }

@@ -91,7 +91,9 @@ impl State {
             let settled = now - self.since >= Span::from_seconds(params.span_s);
             return Err((if settled { Missing::TooFew } else { Missing::Learning }, 0.0));
         }
-        let Some((rate, share)) = rate_of(&mut intervals[..count]) else { return Err((Missing::TooFew, 0.0)) };
+        let Some((rate, share)) = rate_of(&mut intervals[..count]) else {
+            return Err((Missing::TooFew, 0.0));
+        };
         let confidence = median_in_place(&mut confidences[..count]).unwrap_or(0.0);
         let quality = (self.quality * confidence * share).clamp(0.0, 1.0);
         if f64::from(quality) < params.quality_floor {
@@ -132,20 +134,15 @@ impl Operator for PulseRate {
         // Without the quality operator before this one, only the shape of the pulses speaks.
         let quality = heard.unwrap_or(if present { 1.0 } else { 0.0 });
         state.quality += (quality - state.quality) * 0.3;
-        let answer = if present { state.rate(epoch.end(), &self.params) } else { Err((Missing::NoData, 0.0)) };
+        let answer =
+            if present { state.rate(epoch.end(), &self.params) } else { Err((Missing::NoData, 0.0)) };
         let (value, quality) = match answer {
             Ok((rate, quality)) => (Ok(rate), quality),
             Err((why, quality)) => (Err(why), quality),
         };
         let window = Span::from_seconds(self.params.span_s);
-        let reading = Reading {
-            name: "pulse_rate",
-            channel: Some(channel),
-            time: epoch.end(),
-            window,
-            value,
-            quality,
-        };
+        let reading =
+            Reading { name: "pulse_rate", channel: Some(channel), time: epoch.end(), window, value, quality };
         out.push(reading);
     }
 
@@ -190,6 +187,7 @@ pub static SPEC: Spec = Spec {
 };
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
     use crate::signal::{Beat, Hertz, Run, Values};

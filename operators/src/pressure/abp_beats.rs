@@ -7,7 +7,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::operator::{Operator, Output, Spec, StateError, defaults, load_state, params, save_state};
 use crate::params::Bound;
-use crate::signal::{Beat, BeatKind, ChannelId, Epoch, EventTime, Kind, Missing, Reading, Readings, Run, Span};
+use crate::signal::{
+    Beat, BeatKind, ChannelId, Epoch, EventTime, Kind, Missing, Reading, Readings, Run, Span,
+};
 use crate::window::{Ring, grade, median_in_place, tame};
 
 /// Parameters.
@@ -144,7 +146,8 @@ impl Detector {
         let here = self.count;
         self.count += 1;
         self.signal.push(self.smooth);
-        self.slope_sum += f64::from(rise.max(0.0)) - f64::from(self.slopes.push(rise.max(0.0)).unwrap_or(0.0));
+        self.slope_sum +=
+            f64::from(rise.max(0.0)) - f64::from(self.slopes.push(rise.max(0.0)).unwrap_or(0.0));
         if here.is_multiple_of(self.slopes.capacity() as u64) {
             self.slope_sum = self.slopes.iter().map(f64::from).sum();
         }
@@ -196,8 +199,7 @@ impl Detector {
     fn open(&mut self, here: u64, time: EventTime) {
         let (back, dia) = self.foot();
         let foot = here - back.min(here);
-        self.now =
-            Some(Upstroke { noticed: here, foot, dia, peak: here, sys: self.smooth, peak_time: time });
+        self.now = Some(Upstroke { noticed: here, foot, dia, peak: here, sys: self.smooth, peak_time: time });
         // The part of the sum that already belongs to the new beat.
         self.sum = (0..back as usize).filter_map(|i| self.signal.recent(i)).map(f64::from).sum();
         self.sum_count = back as u32;
@@ -251,7 +253,8 @@ impl Detector {
         let oldest = now - Span::from_seconds(params.span_s);
         let most = params.beats.round() as usize;
         let recent = || self.beats.iter().rev().filter(|b| b.time > oldest);
-        let (all, good) = recent().fold((0.0_f32, 0.0_f32), |(a, g), b| (a + 1.0, g + f32::from(u8::from(b.good))));
+        let (all, good) =
+            recent().fold((0.0_f32, 0.0_f32), |(a, g), b| (a + 1.0, g + f32::from(u8::from(b.good))));
         let mut columns = [[0.0_f32; KEPT]; 3];
         let mut count = 0;
         for beat in recent().filter(|b| b.good).take(most.min(KEPT)) {
@@ -312,18 +315,22 @@ impl Operator for AbpBeats {
             detector.present = false;
         }
         let before = out.beats.len();
-        for run in epoch.runs.iter().filter(|r| r.channel.row().kind == Kind::Pressure && r.rate.get() > 0.0) {
+        for run in epoch.runs.iter().filter(|r| r.channel.row().kind == Kind::Pressure && r.rate.get() > 0.0)
+        {
             self.run(run, out);
         }
         out.beats[before..].sort_by_key(|b| b.time);
         for detector in &mut self.detectors {
-            let heard = out.find_on("signal_quality", detector.channel).map(|r| r.value.unwrap_or(0.0) as f32);
+            let heard =
+                out.find_on("signal_quality", detector.channel).map(|r| r.value.unwrap_or(0.0) as f32);
             let quality = heard.unwrap_or(if detector.present { 1.0 } else { 0.0 });
             detector.quality += (quality - detector.quality) * 0.3;
         }
         // One line speaks for the patient: the first in table order that has an answer.
         let answers = || self.detectors.iter().map(|d| (d, d.answer(epoch.end(), &self.params)));
-        let Some((detector, answer)) = answers().find(|(_, a)| a.is_ok()).or_else(|| answers().next()) else { return };
+        let Some((detector, answer)) = answers().find(|(_, a)| a.is_ok()).or_else(|| answers().next()) else {
+            return;
+        };
         for (k, name) in ["abp_sys", "abp_dia", "abp_mean"].into_iter().enumerate() {
             let (value, quality) = match answer {
                 Ok((pressures, quality)) => (Ok(f64::from(pressures[k])), quality),
@@ -405,6 +412,7 @@ pub static SPEC: Spec = Spec {
 };
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
     use crate::signal::{Hertz, Values};
@@ -427,7 +435,8 @@ mod tests {
         for s in 0..seconds {
             let start = EventTime::from_seconds(s);
             let raw: Vec<f32> = (0..rate as usize).map(|i| wave(s as f64 + i as f64 / rate)).collect();
-            let run = Run { channel, rate: Hertz(rate), start, reset: s == 0, raw: &raw, clean: &raw, bridged: 0 };
+            let run =
+                Run { channel, rate: Hertz(rate), start, reset: s == 0, raw: &raw, clean: &raw, bridged: 0 };
             out.clear();
             operator.apply(&Epoch { start, runs: &[run], values: &values }, &mut out);
             pulses += out.beats.len();
@@ -459,6 +468,9 @@ mod tests {
     #[test]
     fn shock_is_told() {
         let (values, _) = last(125.0, 30, |t| 30.0 + (pulse(t) - 75.0) / 3.0);
-        assert!((values[0].unwrap() - 45.0).abs() < 3.0 && (values[1].unwrap() - 30.5).abs() < 2.0, "{values:?}");
+        assert!(
+            (values[0].unwrap() - 45.0).abs() < 3.0 && (values[1].unwrap() - 30.5).abs() < 2.0,
+            "{values:?}"
+        );
     }
 }

@@ -62,7 +62,8 @@ pub struct Track {
     channel: ChannelId,
     silent_s: u32,
     anchor: f32,
-    unchanged_s: f64,
+    /// Samples since the last change, the anchor included.
+    unchanged: u32,
     seconds: u8,
     low: [f32; HISTORY],
     high: [f32; HISTORY],
@@ -93,7 +94,7 @@ impl Track {
             channel,
             silent_s: 0,
             anchor: 0.0,
-            unchanged_s: 0.0,
+            unchanged: 0,
             seconds: 0,
             low: none,
             high: none,
@@ -120,8 +121,9 @@ impl Track {
         self.silent_s = 0;
         for run in runs.filter(|r| r.rate.get() > 0.0 && !r.raw.is_empty()) {
             if run.reset {
-                (self.seconds, self.unchanged_s) = (0, 0.0);
-                seen = Measures { sampled_s: seen.sampled_s, bridged_s: seen.bridged_s, ..Measures::default() };
+                (self.seconds, self.unchanged) = (0, 0);
+                seen =
+                    Measures { sampled_s: seen.sampled_s, bridged_s: seen.bridged_s, ..Measures::default() };
             }
             period_s = 1.0 / run.rate.get();
             self.scan(run, &limits, &mut seen);
@@ -146,33 +148,36 @@ impl Track {
         if seen.count == 0 {
             (seen.low, seen.high) = (first, first);
         }
-        if self.unchanged_s == 0.0 {
+        if self.unchanged == 0 {
             self.anchor = first;
         }
-        let before = seen.sampled_s;
+        let before = (seen.sampled_s * rate).round() as u32;
         let steepest = (f64::from(limits.slope) * period_s) as f32;
-        let (mut steep, mut beyond, mut last) = (0_u32, 0_u32, first);
+        let flat_count = (limits.flat_s * rate).ceil().max(2.0) as u32;
+        let (mut steep, mut beyond, mut flat, mut last) = (0_u32, 0_u32, 0_u32, first);
+        let (mut least, mut most, mut sum) = (seen.low, seen.high, 0.0_f64);
+        let (mut anchor, mut unchanged) = (self.anchor, self.unchanged);
         for (i, &raw) in run.raw.iter().enumerate() {
             let x = tame(raw, low, high);
             beyond += u32::from(x <= low || x >= high);
             steep += u32::from((x - last).abs() > steepest);
-            seen.low = seen.low.min(x);
-            seen.high = seen.high.max(x);
-            seen.sum += f64::from(x);
+            least = least.min(x);
+            most = most.max(x);
+            sum += f64::from(x);
             last = x;
-            if (x - self.anchor).abs() > limits.flat_step {
-                self.anchor = x;
-                self.unchanged_s = period_s;
-                continue;
-            }
-            self.unchanged_s += period_s;
-            if self.unchanged_s >= limits.flat_s {
+            let moved = (x - anchor).abs() > limits.flat_step;
+            anchor = if moved { x } else { anchor };
+            unchanged = if moved { 1 } else { unchanged.saturating_add(1) };
+            if unchanged >= flat_count {
                 // The stretch proves itself flat late: what it covers of this epoch counts from its start.
-                let here = before + (i + 1) as f64 * period_s;
-                let fresh = self.unchanged_s - period_s < limits.flat_s;
-                seen.flat_s += if fresh { self.unchanged_s.min(here) } else { period_s };
+                let here = before + i as u32 + 1;
+                flat += if unchanged == flat_count { unchanged.min(here) } else { 1 };
             }
         }
+        (self.anchor, self.unchanged) = (anchor, unchanged);
+        (seen.low, seen.high) = (least, most);
+        seen.sum += sum;
+        seen.flat_s += f64::from(flat) * period_s;
         let span_s = run.raw.len() as f64 * period_s;
         seen.count += run.raw.len() as u32;
         seen.sampled_s += span_s;
@@ -215,7 +220,8 @@ impl Track {
 
     fn remember(&mut self, seen: &Measures) {
         let mean = (seen.sum / f64::from(seen.count)) as f32;
-        for (history, new) in [(&mut self.low, seen.low), (&mut self.high, seen.high), (&mut self.mean, mean)] {
+        for (history, new) in [(&mut self.low, seen.low), (&mut self.high, seen.high), (&mut self.mean, mean)]
+        {
             history.copy_within(0..HISTORY - 1, 1);
             history[0] = new;
         }
@@ -248,7 +254,8 @@ impl Track {
         let noise = rank_in_place(&mut seen.pieces[..seen.piece_count], 0.4).unwrap_or(0.0);
         let noise = (noise - limits.noise_floor).max(0.0) / height.max(f32::MIN_POSITIVE);
         let means = &self.mean[..recent];
-        let wander = means.iter().fold(f32::MIN, |a, &b| a.max(b)) - means.iter().fold(f32::MAX, |a, &b| a.min(b));
+        let wander =
+            means.iter().fold(f32::MIN, |a, &b| a.max(b)) - means.iter().fold(f32::MAX, |a, &b| a.min(b));
         let level = self.mean[0];
         let alive = known == 0 || (level >= limits.level.0 && level <= limits.level.1);
 
@@ -283,7 +290,12 @@ fn weigh_noise(run: &Run<'_>, limits: &Limits, seen: &mut Measures) {
     let rate = run.rate.get();
     let step = (limits.noise_step_s * rate).round().max(1.0) as usize;
     let piece = (0.05 * rate).round().max(1.0) as usize;
-    let (low, high) = (-1e7, 1e7);
+    // Beyond this nothing means anything in any unit, and squares still fit.
+    let calm = run.raw.iter().fold(true, |calm, x| calm & (x.abs() < 1e7));
+    if !calm && seen.piece_count < PIECES {
+        seen.pieces[seen.piece_count..].fill(1e7);
+        seen.piece_count = PIECES;
+    }
     let Some(ahead) = run.raw.get(2 * step..) else { return };
     let rows = ahead.chunks(piece).zip(run.raw[step..].chunks(piece)).zip(run.raw.chunks(piece));
     for ((c, b), a) in rows {
@@ -292,7 +304,7 @@ fn weigh_noise(run: &Run<'_>, limits: &Limits, seen: &mut Measures) {
         }
         let mut sum = 0.0;
         for ((c, b), a) in c.iter().zip(b).zip(a) {
-            sum += (tame(*c, low, high) - 2.0 * tame(*b, low, high) + tame(*a, low, high)).abs();
+            sum += (c - 2.0 * b + a).abs();
         }
         seen.pieces[seen.piece_count] = sum / c.len() as f32;
         seen.piece_count += 1;
@@ -401,6 +413,7 @@ pub static SPEC: Spec = Spec {
 };
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
     use crate::signal::{EventTime, Hertz, Values};

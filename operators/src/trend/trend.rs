@@ -46,7 +46,12 @@ struct Quantity {
 const QUANTITIES: [Quantity; 4] = [
     Quantity {
         channel: "heart_rate",
-        names: ["heart_rate_mean_5min", "heart_rate_slope_5min", "heart_rate_sd_5min", "heart_rate_valid_5min"],
+        names: [
+            "heart_rate_mean_5min",
+            "heart_rate_slope_5min",
+            "heart_rate_sd_5min",
+            "heart_rate_valid_5min",
+        ],
     },
     Quantity {
         channel: "resp_rate",
@@ -173,7 +178,8 @@ impl Trend {
             if let Some(track) = track {
                 (0..passed).for_each(|_| track.close_slot());
             }
-            let valid = channel.and_then(|c| epoch.values.at(c, epoch.end()).ok()).filter(|v| v.value.is_finite());
+            let valid =
+                channel.and_then(|c| epoch.values.at(c, epoch.end()).ok()).filter(|v| v.value.is_finite());
             let Some(seen) = valid else { continue };
             let track = track.get_or_insert_with(Track::new);
             if i64::from(track.count) < SLOT_S {
@@ -199,7 +205,8 @@ impl Operator for Trend {
             let enough = share >= self.params.least_share;
             let why = if track.age < SLOTS as u32 { Missing::Learning } else { Missing::TooFew };
             let summary = enough.then(|| summarise(track.slots(), SLOT_S as f64)).flatten().ok_or(why);
-            let values = [summary.map(|s| s.mean), summary.map(|s| s.slope), summary.map(|s| s.sd), Ok(share)];
+            let values =
+                [summary.map(|s| s.mean), summary.map(|s| s.slope), summary.map(|s| s.sd), Ok(share)];
             for (name, value) in quantity.names.into_iter().zip(values) {
                 let quality = if value.is_ok() { quality } else { 0.0 };
                 let window = Span::seconds_const(WINDOW_S);
@@ -264,6 +271,7 @@ pub static SPEC: Spec = Spec {
 };
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
     use crate::signal::{EventTime, Observed, Origin, Values};
@@ -279,7 +287,10 @@ mod tests {
             if let Some(value) = rate(s) {
                 let valid_until = start + Span::from_seconds(1.5);
                 let origin = Origin::Reported;
-                values.store(channel, Observed { value, observed_at: start, valid_until, quality: 1.0, origin });
+                values.store(
+                    channel,
+                    Observed { value, observed_at: start, valid_until, quality: 1.0, origin },
+                );
             }
             out.clear();
             operator.apply(&Epoch { start, runs: &[], values: &values }, &mut out);

@@ -1,7 +1,9 @@
 //! Operators with one fault each, which the suite must reject; a suite that passes them checks nothing.
 //! In: epochs. Out: what is wrong.
 
-use auscult_operators::operator::{Operator, Output, Spec, StateError, defaults, load_state, params, save_state};
+use auscult_operators::operator::{
+    Operator, Output, Spec, StateError, defaults, load_state, params, save_state,
+};
 use auscult_operators::params::Bound;
 use auscult_operators::signal::{Epoch, Kind, Reading, Readings, Span};
 use schemars::JsonSchema;
@@ -66,7 +68,10 @@ impl Operator for Canary {
     }
 }
 
-fn build(fault: Fault, value: &serde_json::Value) -> Result<Box<dyn Operator>, auscult_operators::params::ParamError> {
+fn build(
+    fault: Fault,
+    value: &serde_json::Value,
+) -> Result<Box<dyn Operator>, auscult_operators::params::ParamError> {
     let params: Params = params(value)?;
     if fault != Fault::Unbounded {
         GAIN.check(params.gain)?;

@@ -136,8 +136,12 @@ pub fn check_broken_state(spec: &'static Spec, seed: u64) -> Outcome {
         let length = broken.len();
         let answer = catch_unwind(AssertUnwindSafe(|| operator.load(&broken)));
         match answer {
-            Err(_) => return Err(format!("{}: panics on {length} of {} bytes of state", spec.name, bytes.len())),
-            Ok(Ok(())) => return Err(format!("{}: loads {length} bytes of a state of {}", spec.name, bytes.len())),
+            Err(_) => {
+                return Err(format!("{}: panics on {length} of {} bytes of state", spec.name, bytes.len()));
+            }
+            Ok(Ok(())) => {
+                return Err(format!("{}: loads {length} bytes of a state of {}", spec.name, bytes.len()));
+            }
             Ok(Err(_)) => {}
         }
         if save(operator.as_ref()) != bytes {
@@ -178,7 +182,10 @@ pub fn check_output(spec: &'static Spec, seed: u64, hostile: bool) -> Outcome {
                 return fault(format!("{b:?} is not a beat"));
             }
             if b.time >= second.end() || b.time < earliest {
-                return fault(format!("{b:?} lies outside the declared latency of {} s", spec.latency.seconds()));
+                return fault(format!(
+                    "{b:?} lies outside the declared latency of {} s",
+                    spec.latency.seconds()
+                ));
             }
         }
         if said.beats.windows(2).any(|pair| pair[0].time > pair[1].time) {
@@ -229,7 +236,10 @@ pub fn check_params(spec: &'static Spec) -> Outcome {
         for beyond in [bound.min - step, bound.max + step] {
             let value = if whole { serde_json::json!(beyond as i64) } else { serde_json::json!(beyond) };
             if with(bound.name, value).is_ok() {
-                return fault(format!("takes {} = {beyond}, outside {}..={}", bound.name, bound.min, bound.max));
+                return fault(format!(
+                    "takes {} = {beyond}, outside {}..={}",
+                    bound.name, bound.min, bound.max
+                ));
             }
         }
     }
@@ -244,8 +254,11 @@ pub fn check_params(spec: &'static Spec) -> Outcome {
 /// The card is complete: lines of text, sources, documented parameters, outputs named and fed properly.
 pub fn check_card(spec: &'static Spec) -> Outcome {
     let fault = |what: String| Err(format!("{}: {what}", spec.name));
-    let snake = |s: &str| !s.is_empty() && s.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_');
-    if !snake(spec.name) || spec.summary.is_empty() || spec.description.is_empty() || spec.sources.is_empty() {
+    let snake = |s: &str| {
+        !s.is_empty() && s.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
+    };
+    if !snake(spec.name) || spec.summary.is_empty() || spec.description.is_empty() || spec.sources.is_empty()
+    {
         return fault("the card lacks name, summary, description or sources".into());
     }
     for out in spec.writes {

@@ -130,7 +130,8 @@ pub fn scenario(seed: u64, seconds: usize, hostile: bool) -> Vec<Second> {
 fn build(seed: u64, seconds: usize, channels: &[(&str, f64)], trouble: bool, hostile: bool) -> Vec<Second> {
     let mut dice = Dice::new(seed);
     let first = EventTime::from_seconds(1_700_000_000 + dice.below(1000) as i64);
-    let mut streams: Vec<Stream> = channels.iter().map(|&(name, rate)| stream(name, rate, first, &mut dice)).collect();
+    let mut streams: Vec<Stream> =
+        channels.iter().map(|&(name, rate)| stream(name, rate, first, &mut dice)).collect();
     streams.sort_by_key(|s| s.channel);
     let mut values = Values::default();
     let second = |s: usize| {
@@ -248,7 +249,13 @@ fn sample(stream: &mut Stream, dice: &mut Dice) -> f32 {
         Kind::Ppg => bump(0.3, 0.1) + 0.3 * bump(0.6, 0.1),
         Kind::Pressure => 70.0 + 50.0 * bump(0.25, 0.12) + 12.0 * bump(0.55, 0.1),
         Kind::VenousPressure => 8.0 + 3.0 * bump(0.4, 0.1),
-        Kind::Capnogram => if turn < 0.5 { 38.0 } else { 0.0 },
+        Kind::Capnogram => {
+            if turn < 0.5 {
+                38.0
+            } else {
+                0.0
+            }
+        }
         Kind::Eeg => 30.0 * dice.noise(),
         _ => bump(0.5, 0.25),
     };
