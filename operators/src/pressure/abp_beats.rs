@@ -357,6 +357,10 @@ impl Operator for AbpBeats {
     }
 }
 
+const fn output(name: &'static str, summary: &'static str) -> Output {
+    Output { name, unit: "mm[Hg]", summary, feeds: name }
+}
+
 /// The card.
 pub static SPEC: Spec = Spec {
     name: "abp_beats",
@@ -372,24 +376,9 @@ pub static SPEC: Spec = Spec {
         first in table order with an answer speaks.",
     reads: &[Kind::Pressure],
     writes: &[
-        Output {
-            name: "abp_sys",
-            unit: "mm[Hg]",
-            summary: "Systolic arterial pressure, median of the last beats",
-            feeds: "abp_sys",
-        },
-        Output {
-            name: "abp_dia",
-            unit: "mm[Hg]",
-            summary: "Diastolic arterial pressure, median of the last beats",
-            feeds: "abp_dia",
-        },
-        Output {
-            name: "abp_mean",
-            unit: "mm[Hg]",
-            summary: "Mean arterial pressure, median of the last beats",
-            feeds: "abp_mean",
-        },
+        output("abp_sys", "Systolic arterial pressure, median of the last beats"),
+        output("abp_dia", "Diastolic arterial pressure, median of the last beats"),
+        output("abp_mean", "Mean arterial pressure, median of the last beats"),
     ],
     latency: Span::seconds_const(3),
     sources: &[

@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::limits::{Limits, limits};
+use super::noise::Pieces;
 use crate::operator::{Operator, Output, Spec, StateError, defaults, load_state, params, save_state};
 use crate::params::Bound;
 use crate::signal::{ChannelId, Epoch, Kind, Missing, Reading, Readings, Run, Span};
@@ -22,8 +23,6 @@ const MISSING: u8 = 4;
 
 /// Seconds of history kept of each channel.
 const HISTORY: usize = 8;
-/// Stretches of 50 ms that an epoch is cut into, with room for runs that do not divide evenly.
-const PIECES: usize = 32;
 
 /// Parameters.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -78,8 +77,7 @@ struct Measures {
     flat_s: f64,
     railed_s: f64,
     steep_s: f64,
-    pieces: [f32; PIECES],
-    piece_count: usize,
+    noise: Pieces,
     low: f32,
     high: f32,
     sum: f64,
@@ -127,7 +125,7 @@ impl Track {
             }
             period_s = 1.0 / run.rate.get();
             self.scan(run, &limits, &mut seen);
-            weigh_noise(run, &limits, &mut seen);
+            seen.noise.add(run.raw, run.rate.get(), &limits);
         }
         // One sample more or less is how rates like 62.5 Hz fall into whole seconds.
         let whole = seen.sampled_s + period_s >= 1.0;
@@ -135,7 +133,7 @@ impl Track {
         if seen.count > 0 && seen.sampled_s >= 0.5 {
             self.remember(&seen);
         }
-        self.verdict(&limits, &mut seen, coverage.clamp(0.0, 1.0) as f32, noisy_below)
+        self.verdict(&limits, &seen, coverage.clamp(0.0, 1.0) as f32, noisy_below)
     }
 
     /// One pass over the samples: extremes, flat stretches, rails, slopes.
@@ -237,7 +235,7 @@ impl Track {
         (heights, usize::from(self.seconds))
     }
 
-    fn verdict(&self, limits: &Limits, seen: &mut Measures, coverage: f32, noisy_below: f32) -> Verdict {
+    fn verdict(&self, limits: &Limits, seen: &Measures, coverage: f32, noisy_below: f32) -> Verdict {
         let share = |s: f64| (s / seen.sampled_s.max(1e-9)).clamp(0.0, 1.0) as f32;
         let (flat, railed, steep) = (share(seen.flat_s), share(seen.railed_s), share(seen.steep_s));
         let (mut heights, known) = self.heights();
@@ -248,11 +246,12 @@ impl Track {
         let mut four = [0.0; 4];
         four[..recent].copy_from_slice(&heights[..recent]);
         let height = rank_in_place(&mut four[..recent], 0.67).unwrap_or(seen.high - seen.low);
-        let tallest = heights[..recent].iter().fold(limits.noise_floor, |a, &b| a.max(b));
+        let tallest =
+            heights[..recent].iter().fold(limits.noise_floor.max(f32::MIN_POSITIVE), |a, &b| a.max(b));
         let usual = median_in_place(&mut heights[..known]).unwrap_or(height);
 
-        let noise = rank_in_place(&mut seen.pieces[..seen.piece_count], 0.4).unwrap_or(0.0);
-        let noise = (noise - limits.noise_floor).max(0.0) / height.max(f32::MIN_POSITIVE);
+        let noise =
+            (seen.noise.between_beats() - limits.noise_floor).max(0.0) / height.max(f32::MIN_POSITIVE);
         let means = &self.mean[..recent];
         let wander =
             means.iter().fold(f32::MIN, |a, &b| a.max(b)) - means.iter().fold(f32::MAX, |a, &b| a.min(b));
@@ -281,33 +280,6 @@ impl Track {
             _ => GOOD,
         };
         Verdict { value, state }
-    }
-}
-
-/// Mean size of the second difference over pieces of 50 ms. Beats fill few pieces and noise fills all, so that a
-/// low rank of the pieces tells the noise between beats.
-fn weigh_noise(run: &Run<'_>, limits: &Limits, seen: &mut Measures) {
-    let rate = run.rate.get();
-    let step = (limits.noise_step_s * rate).round().max(1.0) as usize;
-    let piece = (0.05 * rate).round().max(1.0) as usize;
-    // Beyond this nothing means anything in any unit, and squares still fit.
-    let calm = run.raw.iter().fold(true, |calm, x| calm & (x.abs() < 1e7));
-    if !calm && seen.piece_count < PIECES {
-        seen.pieces[seen.piece_count..].fill(1e7);
-        seen.piece_count = PIECES;
-    }
-    let Some(ahead) = run.raw.get(2 * step..) else { return };
-    let rows = ahead.chunks(piece).zip(run.raw[step..].chunks(piece)).zip(run.raw.chunks(piece));
-    for ((c, b), a) in rows {
-        if seen.piece_count == PIECES || c.len() * 2 < piece {
-            break;
-        }
-        let mut sum = 0.0;
-        for ((c, b), a) in c.iter().zip(b).zip(a) {
-            sum += (c - 2.0 * b + a).abs();
-        }
-        seen.pieces[seen.piece_count] = sum / c.len() as f32;
-        seen.piece_count += 1;
     }
 }
 
