@@ -44,7 +44,9 @@ fn broken_states_are_refused() {
 
 #[test]
 fn states_are_whole() {
-    all(|spec| checks::check_save_load(spec, 1));
+    all(|spec| checks::check_save_load(spec, 1, checks::SECONDS));
+    // Long enough for windows of five minutes to fill.
+    all(|spec| checks::check_save_load(spec, 2, 420));
 }
 
 #[test]
@@ -58,7 +60,7 @@ proptest! {
 
     #[test]
     fn any_scenario(seed in any::<u64>()) {
-        all(|spec| checks::check_save_load(spec, seed));
+        all(|spec| checks::check_save_load(spec, seed, checks::SECONDS));
         all(|spec| checks::check_output(spec, seed, true));
         all(|spec| checks::check_determinism(spec, seed));
     }
@@ -70,7 +72,7 @@ fn the_suite_rejects_its_canaries() {
         let why = answer.expect_err(hint);
         assert!(why.contains(hint), "{hint}: {why}");
     };
-    fails(checks::check_save_load(&canaries::FORGETS, 1), "handed over each second");
+    fails(checks::check_save_load(&canaries::FORGETS, 1, checks::SECONDS), "handed over each second");
     fails(checks::check_output(&canaries::NOT_A_NUMBER, 1, false), "NaN");
     fails(checks::check_output(&canaries::UNDECLARED, 1, false), "not declared");
     fails(checks::check_output(&canaries::OVERSURE, 1, false), "quality");

@@ -194,6 +194,17 @@ mod tests {
 
     /// The last reading after pulses at the given times, in an epoch that ends at `end_s`.
     fn last(times_s: &[f64], end_s: i64, confidence: f32, present: bool) -> (Result<f64, Missing>, f32) {
+        last_after(None, times_s, end_s, confidence, present)
+    }
+
+    /// The same, with a gap before second `reset_s`.
+    fn last_after(
+        reset_s: Option<i64>,
+        times_s: &[f64],
+        end_s: i64,
+        confidence: f32,
+        present: bool,
+    ) -> (Result<f64, Missing>, f32) {
         let channel = ChannelId::named("ppg").unwrap();
         let mut operator = (SPEC.build)(&(SPEC.defaults)()).unwrap();
         let values = Values::default();
@@ -204,7 +215,7 @@ mod tests {
                 channel,
                 rate: Hertz(2.0),
                 start,
-                reset: s == 0,
+                reset: s == 0 || reset_s == Some(s),
                 raw: &[0.0; 2],
                 clean: &[0.0; 2],
                 bridged: 0,
@@ -238,5 +249,6 @@ mod tests {
         assert_eq!(last(&each(0.5, 40), 20, 1.0, false).0, Err(Missing::NoData));
         assert_eq!(last(&each(0.5, 5), 20, 1.0, true).0, Err(Missing::TooFew));
         assert_eq!(last(&each(0.5, 40), 1, 1.0, true).0, Err(Missing::Learning));
+        assert_eq!(last_after(Some(19), &each(0.5, 40), 20, 1.0, true).0, Err(Missing::Learning));
     }
 }

@@ -455,6 +455,17 @@ mod tests {
     }
 
     #[test]
+    fn a_line_that_is_touched_is_absent() {
+        // Falls by 35 mmHg within 8 ms in the middle of each beat.
+        let dip = |t: f64| if (0.5..0.54).contains(&(t * 1.2).fract()) { 35.0 } else { 0.0 };
+        let (touched, pulses) = last(125.0, 30, |t| pulse(t) - dip(t));
+        assert!(
+            pulses > 20 && touched.iter().all(|v| *v == Err(Missing::LowQuality)),
+            "{pulses} {touched:?}"
+        );
+    }
+
+    #[test]
     fn shock_is_told() {
         let (values, _) = last(125.0, 30, |t| 30.0 + (pulse(t) - 75.0) / 3.0);
         assert!(

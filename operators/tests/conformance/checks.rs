@@ -89,9 +89,9 @@ fn save(operator: &dyn Operator) -> Vec<u8> {
 }
 
 /// An operator saved after any second and loaded into a new one goes on with the same bits: handed over at every
-/// second, and cut at every 11th and followed to the end.
-pub fn check_save_load(spec: &'static Spec, seed: u64) -> Outcome {
-    let seconds = scenario(seed, SECONDS, true);
+/// second, and cut eight times and followed to the end.
+pub fn check_save_load(spec: &'static Spec, seed: u64, length_s: usize) -> Outcome {
+    let seconds = scenario(seed, length_s, true);
     let before = upstream(spec, &seconds)?;
     let mut straight = fresh(spec)?;
     let mut relay = fresh(spec)?;
@@ -110,7 +110,7 @@ pub fn check_save_load(spec: &'static Spec, seed: u64) -> Outcome {
             return Err(format!("{}: second {i}: saves another state than it loaded", spec.name));
         }
         relay = next;
-        if i % 11 == 10 {
+        if i % (length_s / 8) == 5 {
             let mut other = fresh(spec)?;
             other.load(&save(straight.as_ref())).map_err(|e| e.to_string())?;
             cut.push((i, other));

@@ -211,19 +211,19 @@ fn fill(stream: &mut Stream, start: EventTime, trouble: bool, dice: &mut Dice, r
     if trouble && dice.chance(20) {
         let gap = EventTime::from_micros(from.micros() + (end - from).micros() * 2 / 5);
         let back = EventTime::from_micros(from.micros() + (end - from).micros() * 3 / 5);
-        runs.extend(piece(stream, gap, dice));
+        runs.extend(piece(stream, gap, trouble, dice));
         (stream.grid, stream.index, stream.fresh) = (back, 0, true);
     }
-    runs.extend(piece(stream, end, dice));
+    runs.extend(piece(stream, end, trouble, dice));
 }
 
 /// Samples of the stream's grid up to `end`.
-fn piece(stream: &mut Stream, end: EventTime, dice: &mut Dice) -> Option<OwnedRun> {
+fn piece(stream: &mut Stream, end: EventTime, trouble: bool, dice: &mut Dice) -> Option<OwnedRun> {
     let at = |index: i64, s: &Stream| s.grid.micros() + (index as f64 * 1e6 / s.rate).round() as i64;
     let start = EventTime::from_micros(at(stream.index, stream));
     let (mut raw, mut clean) = (vec![], vec![]);
     while at(stream.index, stream) < end.micros() {
-        let x = sample(stream, dice);
+        let x = sample(stream, trouble, dice);
         stream.slow += (x.clamp(-1e30, 1e30) - stream.slow) * (3.0 / stream.rate as f32).min(1.0);
         let y = x - stream.slow;
         raw.push(x);
@@ -240,13 +240,15 @@ fn piece(stream: &mut Stream, end: EventTime, dice: &mut Dice) -> Option<OwnedRu
     Some(run)
 }
 
-fn sample(stream: &mut Stream, dice: &mut Dice) -> f32 {
+fn sample(stream: &mut Stream, trouble: bool, dice: &mut Dice) -> f32 {
     stream.phase = (stream.phase + stream.per_minute / 60.0 / stream.rate).fract();
     let turn = stream.phase as f32;
     let bump = |at: f32, width: f32| bell(-((turn - at) / width) * ((turn - at) / width));
     let alive = match stream.channel.row().kind {
         Kind::Ecg => 1.2 * bump(0.3, 0.02) + 0.25 * bump(0.6, 0.08),
         Kind::Ppg => bump(0.3, 0.1) + 0.3 * bump(0.6, 0.1),
+        // Now and then the line is touched.
+        Kind::Pressure if trouble && dice.chance(300) => 45.0,
         Kind::Pressure => 70.0 + 50.0 * bump(0.25, 0.12) + 12.0 * bump(0.55, 0.1),
         Kind::VenousPressure => 8.0 + 3.0 * bump(0.4, 0.1),
         Kind::Capnogram => {
