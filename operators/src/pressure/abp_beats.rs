@@ -466,6 +466,13 @@ mod tests {
     }
 
     #[test]
+    fn a_sudden_fall_of_the_pulse_is_followed() {
+        let (values, _) =
+            last(125.0, 40, |t| if t < 20.0 { pulse(t) } else { 50.0 + (pulse(t) - 75.0) / 4.0 });
+        assert!((values[0].unwrap() - 61.0).abs() < 2.0, "{values:?}");
+    }
+
+    #[test]
     fn shock_is_told() {
         let (values, _) = last(125.0, 30, |t| 30.0 + (pulse(t) - 75.0) / 3.0);
         assert!(

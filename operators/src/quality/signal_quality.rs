@@ -390,8 +390,18 @@ mod tests {
     use super::*;
     use crate::signal::{EventTime, Hertz, Values};
 
-    /// Value and state of each second of an ECG at 250 Hz.
+    /// Value and state of each second at 250 Hz.
     fn seconds(channel: &str, count: i64, sample: impl Fn(i64) -> Option<f32>) -> Vec<(f64, f64)> {
+        seconds_after(None, channel, count, sample)
+    }
+
+    /// The same, with a gap before second `reset_s`.
+    fn seconds_after(
+        reset_s: Option<i64>,
+        channel: &str,
+        count: i64,
+        sample: impl Fn(i64) -> Option<f32>,
+    ) -> Vec<(f64, f64)> {
         let channel = ChannelId::named(channel).unwrap();
         let mut operator = (SPEC.build)(&(SPEC.defaults)()).unwrap();
         let values = Values::default();
@@ -400,8 +410,15 @@ mod tests {
         for s in 0..count {
             let raw: Vec<f32> = (s * 250..(s + 1) * 250).map_while(&sample).collect();
             let start = EventTime::from_seconds(s);
-            let run =
-                Run { channel, rate: Hertz(250.0), start, reset: s == 0, raw: &raw, clean: &raw, bridged: 0 };
+            let run = Run {
+                channel,
+                rate: Hertz(250.0),
+                start,
+                reset: s == 0 || reset_s == Some(s),
+                raw: &raw,
+                clean: &raw,
+                bridged: 0,
+            };
             let runs = [run];
             let runs = if raw.is_empty() { &runs[..0] } else { &runs[..] };
             out.clear();
@@ -446,6 +463,14 @@ mod tests {
         assert_eq!((gone[4], gone[63], gone[64]), ((0.0, 4.0), (0.0, 4.0), (-1.0, -1.0)));
         let half = seconds("ecg_ii", 3, |i| (i < 600).then(|| beat(i)));
         assert!(half[2].0 < 0.41 && half[2].1 == 4.0, "{half:?}");
+    }
+
+    #[test]
+    fn a_jump_in_height_is_noisy_but_not_after_a_gap() {
+        let louder = |i: i64| Some(libm::sinf(i as f32 * 0.03) * if i < 2500 { 1.0 } else { 30.0 });
+        assert_eq!(seconds("ppg", 11, louder)[10].1, 1.0);
+        let after_gap = seconds_after(Some(10), "ppg", 11, louder)[10];
+        assert!(after_gap.0 > 0.9 && after_gap.1 == 0.0, "{after_gap:?}");
     }
 
     #[test]

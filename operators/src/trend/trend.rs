@@ -112,8 +112,6 @@ pub fn summarise(slots: impl Iterator<Item = Option<f64>> + Clone, step_s: f64) 
 /// Five minutes of one quantity.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct Track {
-    /// Slots since the quantity was first seen, no more than a window's worth.
-    age: u32,
     means: Ring,
     /// Seconds with a value in each slot: zero marks an absent mean.
     seconds: Ring,
@@ -126,7 +124,7 @@ struct Track {
 impl Track {
     fn new() -> Self {
         let ring = || Ring::new(SLOTS);
-        Self { age: 0, means: ring(), seconds: ring(), qualities: ring(), sum: 0.0, quality: 0.0, count: 0 }
+        Self { means: ring(), seconds: ring(), qualities: ring(), sum: 0.0, quality: 0.0, count: 0 }
     }
 
     fn close_slot(&mut self) {
@@ -134,7 +132,6 @@ impl Track {
         self.means.push((self.sum / n) as f32);
         self.seconds.push(self.count as f32);
         self.qualities.push((self.quality / n) as f32);
-        self.age = (self.age + 1).min(SLOTS as u32);
         (self.sum, self.quality, self.count) = (0.0, 0.0, 0);
     }
 
@@ -203,7 +200,7 @@ impl Operator for Trend {
             let Some(track) = track else { continue };
             let (share, quality) = track.share();
             let enough = share >= self.params.least_share;
-            let why = if track.age < SLOTS as u32 { Missing::Learning } else { Missing::TooFew };
+            let why = if track.means.is_full() { Missing::TooFew } else { Missing::Learning };
             let summary = enough.then(|| summarise(track.slots(), SLOT_S as f64)).flatten().ok_or(why);
             let values =
                 [summary.map(|s| s.mean), summary.map(|s| s.slope), summary.map(|s| s.sd), Ok(share)];
