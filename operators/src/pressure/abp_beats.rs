@@ -1,5 +1,5 @@
 //! Arterial pressure beats: systolic, diastolic and mean pressure of the last beats.
-//! In: raw arterial pressure in mmHg at any rate. Out: `abp_sys`, `abp_dia`, `abp_mean` in mm[Hg], or the reason
+//! In: raw arterial pressure in mmHg at any rate. Out: `abp_sys`, `abp_dia`, `abp_mean` in mmHg, or the reason
 //! why there is none; pulses at the systolic peaks.
 
 use schemars::JsonSchema;
@@ -22,7 +22,7 @@ pub struct Params {
     pub span_s: f64,
     /// Below this quality there is no pressure (1).
     pub quality_floor: f64,
-    /// A beat with less pulse pressure than this is none (mm[Hg]).
+    /// A beat with less pulse pressure than this is none (mmHg).
     pub least_pulse_mmhg: f64,
 }
 
@@ -55,11 +55,11 @@ const LONGEST_S: f64 = 3.0;
 pub struct PressureBeat {
     /// Time of the systolic peak.
     pub time: EventTime,
-    /// Systolic pressure (mm[Hg]).
+    /// Systolic pressure (mmHg).
     pub sys: f32,
-    /// Diastolic pressure before the upstroke (mm[Hg]).
+    /// Diastolic pressure before the upstroke (mmHg).
     pub dia: f32,
-    /// Mean over the whole beat, from foot to foot (mm[Hg]).
+    /// Mean over the whole beat, from foot to foot (mmHg).
     pub mean: f32,
     /// Whether it looks like a beat rather than an artefact.
     pub good: bool,
@@ -296,15 +296,10 @@ impl AbpBeats {
         detector.present = true;
         for (i, &x) in run.raw.iter().enumerate() {
             let Some(beat) = detector.push(x, run.time_of(i), &self.params) else { continue };
+            let (kind, channel) = (BeatKind::Pulse, run.channel);
+            let (time, amplitude) = (beat.time, beat.sys - beat.dia);
             let confidence = if beat.good { 0.9 } else { 0.2 };
-            let amplitude = beat.sys - beat.dia;
-            out.beats.push(Beat {
-                kind: BeatKind::Pulse,
-                channel: run.channel,
-                time: beat.time,
-                amplitude,
-                confidence,
-            });
+            out.beats.push(Beat { kind, channel, time, amplitude, confidence });
         }
     }
 }
