@@ -1,5 +1,5 @@
 //! What an arterial line tells: systolic, diastolic and mean pressure beat by beat.
-//! In: raw arterial pressure in mmHg, signal quality. Out: pressures in mm[Hg], pulses.
+//! In: raw arterial pressure in mmHg, signal quality. Out: pressures in mmHg, pulses.
 
 pub mod abp_beats;
 

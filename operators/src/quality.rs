@@ -2,6 +2,7 @@
 //! In: raw samples. Out: per channel a quality (0 to 1) and a state code, before anything else looks at it.
 
 pub mod limits;
+pub mod noise;
 pub mod signal_quality;
 
 use crate::operator::Spec;

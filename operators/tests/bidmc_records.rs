@@ -7,7 +7,7 @@ mod records;
 #[path = "support/walk.rs"]
 mod walk;
 
-use auscult_operators::{ppg, quality, respiration};
+use auscult_operators::{ppg, pressure, quality, respiration};
 use records::{Table, read};
 use std::path::Path;
 use walk::{Wave, walk};
@@ -51,7 +51,8 @@ impl Score {
         self.errors.len() as f64 / self.asked.max(1) as f64
     }
     fn show(&self, name: &str) {
-        let within = self.errors.iter().filter(|e| **e <= 3.0).count() as f64 / self.errors.len().max(1) as f64;
+        let within =
+            self.errors.iter().filter(|e| **e <= 3.0).count() as f64 / self.errors.len().max(1) as f64;
         let (mae, kept) = (self.mean(), self.kept());
         eprintln!("{name}: mean error {mae:.2} /min, within 3 {within:.3}, kept {kept:.3} of {}", self.asked);
     }
@@ -144,4 +145,61 @@ fn breaths_agree_with_two_annotators() {
     assert!(all[0].mean() <= 1.5 && all[0].kept() >= 0.9);
     // The pulse is the weaker witness: it is asked only where impedance fails.
     assert!(all[2].mean() <= 2.5 && all[2].kept() >= 0.2);
+}
+
+/// The recordings hold no pressure numbers; the plain statistics of the last ten seconds of the wave stand in.
+#[test]
+fn pressures_agree_with_the_wave() {
+    let Some(root) = records::data("bidmc pressure") else { return };
+    let folder = root.join("bidmc");
+    let mut scores = [Score::default(), Score::default(), Score::default()];
+    let mut pulses = Score::default();
+    let chain = [quality::SPECS, pressure::SPECS].concat();
+    for record in ["04", "24", "47"] {
+        let waves = waves(&folder, record, &[("ABP", "abp")]);
+        let raw = waves[0].raw.clone();
+        let heart = table(&folder, record, "Numerics").column("HR").unwrap();
+        let (mut times, mut own) = (vec![], [Score::default(), Score::default(), Score::default()]);
+        walk(&waves, &chain, |s, out| {
+            times.extend(out.beats.iter().map(|b| b.time));
+            if s < 20 {
+                return;
+            }
+            let end = ((s as usize + 1) * 125).min(raw.len());
+            let recent = &raw[end - 1250..end];
+            let average = recent.iter().map(|&x| f64::from(x)).sum::<f64>() / 1250.0;
+            // Samples that are the highest, or the lowest, of the half second around them.
+            let extreme = |sign: f32| {
+                let best = |i: &usize| {
+                    let around = &recent[i.saturating_sub(31)..(i + 32).min(1250)];
+                    around.iter().all(|&x| sign * x <= sign * recent[*i])
+                };
+                let beyond = |i: &usize| sign * (recent[*i] - average as f32) > 0.0;
+                let mut found: Vec<f32> = (31..1219).filter(best).filter(beyond).map(|i| recent[i]).collect();
+                found.sort_by(f32::total_cmp);
+                f64::from(found.get(found.len() / 2).copied().unwrap_or(f32::NAN))
+            };
+            let truths = [extreme(1.0), extreme(-1.0), average];
+            for (k, name) in ["abp_sys", "abp_dia", "abp_mean"].iter().enumerate() {
+                let value = out.find(name).and_then(|r| r.value.ok());
+                scores[k].add(value, truths[k]);
+                own[k].add(value, truths[k]);
+            }
+            let now = auscult_operators::signal::EventTime::from_seconds(s - 2);
+            times.retain(|&t| (now - t).seconds() < 30.0);
+            let count = times.iter().filter(|t| **t < now).count();
+            if s > 40 && heart[s as usize].is_finite() {
+                pulses.add(Some(2.0 * count as f64), heart[s as usize]);
+            }
+        });
+        for (name, score) in ["sys", "dia", "mean"].iter().zip(&own) {
+            score.show(&format!("bidmc {record} abp {name} (mmHg)"));
+        }
+    }
+    pulses.show("bidmc abp pulses in 30 s against HR");
+    for (name, score) in ["sys", "dia", "mean"].iter().zip(&scores) {
+        score.show(&format!("bidmc abp {name} (mmHg)"));
+        assert!(score.mean() < 2.5 && score.kept() > 0.85);
+    }
+    assert!(pulses.mean() < 4.0);
 }

@@ -76,6 +76,8 @@ pub struct Detector {
     last_peak: Option<u64>,
     interval_s: f32,
     heights: Ring,
+    /// Median of the heights, zero before the first pulse.
+    usual: f32,
     shape: [f32; SHAPE],
     shape_count: u32,
     strange: u32,
@@ -112,6 +114,7 @@ impl Detector {
             last_peak: None,
             interval_s: 0.8,
             heights: Ring::new(HEIGHTS),
+            usual: 0.0,
             shape: [0.0; SHAPE],
             shape_count: 0,
             strange: 0,
@@ -137,7 +140,11 @@ impl Detector {
         }
         let centre = now - lag.min(now);
         let peak_energy = f64::from(self.delayed.get(0).unwrap_or(0.0));
-        let inside = peak_energy > wide + params.offset * self.energy && peak_energy > 0.0;
+        // An artefact is forgotten slowly by the mean energy and at once by the median height; a fall in gain the
+        // other way round: the lower of the two speaks.
+        let height = if self.usual > 0.0 { f64::from(self.usual) } else { f64::INFINITY };
+        let typical = self.energy.min(0.25 * height * height);
+        let inside = peak_energy > wide + params.offset * typical && peak_energy > 0.0;
         match self.block_start {
             None if inside => self.block_start = Some(centre),
             Some(start) if !inside => {
@@ -174,7 +181,7 @@ impl Detector {
         if since_s.is_some_and(|s| s < params.refractory_s) {
             return None;
         }
-        let usual = self.usual_height();
+        let usual = Some(self.usual).filter(|&u| u > 0.0);
         // A dicrotic wave: early, and lower than the pulses.
         let early = since_s.is_some_and(|s| s < 0.65 * f64::from(self.interval_s));
         if early && usual.is_some_and(|u| height < 0.3 * u) {
@@ -187,18 +194,19 @@ impl Detector {
         let alike = self.compare(peak, now);
         let steady = usual.map_or(0.5, |u| grade((height / u).max(u / height), 1.6, 4.0));
         self.heights.push(height);
+        self.usual = self.median_height();
         let confidence = tame(alike * (0.3 + 0.7 * steady), 0.0, 1.0);
         let samples_back = (now - peak) as f64 - f64::from(self.vertex(peak, now));
         Some(Pulse { samples_back, height, confidence })
     }
 
-    fn usual_height(&self) -> Option<f32> {
+    fn median_height(&self) -> f32 {
         let mut heights = [0.0; HEIGHTS];
         let count = self.heights.len().min(HEIGHTS);
         for (to, from) in heights.iter_mut().zip(self.heights.iter()) {
             *to = from;
         }
-        median_in_place(&mut heights[..count]).filter(|&u| u > 0.0)
+        median_in_place(&mut heights[..count]).unwrap_or(0.0)
     }
 
     /// Where between samples the parabola through the peak and its neighbours has its top.
@@ -286,9 +294,11 @@ impl PulsePeaks {
 
 impl Operator for PulsePeaks {
     fn apply(&mut self, epoch: &Epoch<'_>, out: &mut Readings) {
+        let before = out.beats.len();
         for run in epoch.runs.iter().filter(|r| r.channel.row().kind == Kind::Ppg && r.rate.get() > 0.0) {
             self.run(run, out);
         }
+        out.beats[before..].sort_by_key(|b| b.time);
     }
 
     fn save(&self, out: &mut Vec<u8>) {
@@ -337,6 +347,7 @@ pub static SPEC: Spec = Spec {
 };
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 
@@ -377,6 +388,34 @@ mod tests {
         }
         let times = |scale| found(125.0, 72.0, scale).iter().map(|p| p.0).collect::<Vec<_>>();
         assert_eq!(times(1.0), times(1024.0));
+    }
+
+    #[test]
+    fn pulses_return_soon_after_an_artefact_and_after_a_fall_in_gain() {
+        for (spoilt, gain) in [(3e38, 1.0), (50.0, 1.0), (1.0, 0.1)] {
+            let params = Params::default();
+            let mut detector = Detector::new(ChannelId::named("ppg").unwrap(), 125.0, &params);
+            let sample = |i: usize| match i {
+                2500..2625 => spoilt * wave(i, 125.0, 72.0),
+                2625.. => gain * wave(i, 125.0, 72.0),
+                _ => wave(i, 125.0, 72.0),
+            };
+            let pulses: Vec<usize> =
+                (0..5000).filter(|&i| detector.push(sample(i), &params).is_some()).collect();
+            let late = pulses.iter().filter(|&&i| i >= 3000).count();
+            assert!((18..=20).contains(&late), "{spoilt} {gain}: {late} pulses in the last 16 s");
+        }
+    }
+
+    #[test]
+    fn noise_yields_no_pulses_within_the_refractory_time() {
+        let params = Params::default();
+        let mut detector = Detector::new(ChannelId::named("ppg").unwrap(), 125.0, &params);
+        let noise = |i: usize| libm::sinf(i as f32 * 0.31) + libm::sinf(i as f32 * 0.173 + 1.0);
+        let at = |i| detector.push(noise(i), &params).map(|p| i as f64 - p.samples_back);
+        let peaks: Vec<f64> = (0..5000).filter_map(at).collect();
+        assert!(peaks.len() > 40, "{}", peaks.len());
+        assert!(peaks.windows(2).all(|pair| pair[1] - pair[0] > 0.26 * 125.0), "{peaks:?}");
     }
 
     #[test]

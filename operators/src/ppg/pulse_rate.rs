@@ -91,7 +91,9 @@ impl State {
             let settled = now - self.since >= Span::from_seconds(params.span_s);
             return Err((if settled { Missing::TooFew } else { Missing::Learning }, 0.0));
         }
-        let Some((rate, share)) = rate_of(&mut intervals[..count]) else { return Err((Missing::TooFew, 0.0)) };
+        let Some((rate, share)) = rate_of(&mut intervals[..count]) else {
+            return Err((Missing::TooFew, 0.0));
+        };
         let confidence = median_in_place(&mut confidences[..count]).unwrap_or(0.0);
         let quality = (self.quality * confidence * share).clamp(0.0, 1.0);
         if f64::from(quality) < params.quality_floor {
@@ -132,20 +134,15 @@ impl Operator for PulseRate {
         // Without the quality operator before this one, only the shape of the pulses speaks.
         let quality = heard.unwrap_or(if present { 1.0 } else { 0.0 });
         state.quality += (quality - state.quality) * 0.3;
-        let answer = if present { state.rate(epoch.end(), &self.params) } else { Err((Missing::NoData, 0.0)) };
+        let answer =
+            if present { state.rate(epoch.end(), &self.params) } else { Err((Missing::NoData, 0.0)) };
         let (value, quality) = match answer {
             Ok((rate, quality)) => (Ok(rate), quality),
             Err((why, quality)) => (Err(why), quality),
         };
         let window = Span::from_seconds(self.params.span_s);
-        let reading = Reading {
-            name: "pulse_rate",
-            channel: Some(channel),
-            time: epoch.end(),
-            window,
-            value,
-            quality,
-        };
+        let reading =
+            Reading { name: "pulse_rate", channel: Some(channel), time: epoch.end(), window, value, quality };
         out.push(reading);
     }
 
@@ -190,12 +187,24 @@ pub static SPEC: Spec = Spec {
 };
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
     use crate::signal::{Beat, Hertz, Run, Values};
 
     /// The last reading after pulses at the given times, in an epoch that ends at `end_s`.
     fn last(times_s: &[f64], end_s: i64, confidence: f32, present: bool) -> (Result<f64, Missing>, f32) {
+        last_after(None, times_s, end_s, confidence, present)
+    }
+
+    /// The same, with a gap before second `reset_s`.
+    fn last_after(
+        reset_s: Option<i64>,
+        times_s: &[f64],
+        end_s: i64,
+        confidence: f32,
+        present: bool,
+    ) -> (Result<f64, Missing>, f32) {
         let channel = ChannelId::named("ppg").unwrap();
         let mut operator = (SPEC.build)(&(SPEC.defaults)()).unwrap();
         let values = Values::default();
@@ -206,7 +215,7 @@ mod tests {
                 channel,
                 rate: Hertz(2.0),
                 start,
-                reset: s == 0,
+                reset: s == 0 || reset_s == Some(s),
                 raw: &[0.0; 2],
                 clean: &[0.0; 2],
                 bridged: 0,
@@ -240,5 +249,6 @@ mod tests {
         assert_eq!(last(&each(0.5, 40), 20, 1.0, false).0, Err(Missing::NoData));
         assert_eq!(last(&each(0.5, 5), 20, 1.0, true).0, Err(Missing::TooFew));
         assert_eq!(last(&each(0.5, 40), 1, 1.0, true).0, Err(Missing::Learning));
+        assert_eq!(last_after(Some(19), &each(0.5, 40), 20, 1.0, true).0, Err(Missing::Learning));
     }
 }

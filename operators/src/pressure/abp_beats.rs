@@ -1,5 +1,5 @@
 //! Arterial pressure beats: systolic, diastolic and mean pressure of the last beats.
-//! In: raw arterial pressure in mmHg at any rate. Out: `abp_sys`, `abp_dia`, `abp_mean` in mm[Hg], or the reason
+//! In: raw arterial pressure in mmHg at any rate. Out: `abp_sys`, `abp_dia`, `abp_mean` in mmHg, or the reason
 //! why there is none; pulses at the systolic peaks.
 
 use schemars::JsonSchema;
@@ -7,7 +7,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::operator::{Operator, Output, Spec, StateError, defaults, load_state, params, save_state};
 use crate::params::Bound;
-use crate::signal::{Beat, BeatKind, ChannelId, Epoch, EventTime, Kind, Missing, Reading, Readings, Run, Span};
+use crate::signal::{
+    Beat, BeatKind, ChannelId, Epoch, EventTime, Kind, Missing, Reading, Readings, Run, Span,
+};
 use crate::window::{Ring, grade, median_in_place, tame};
 
 /// Parameters.
@@ -20,7 +22,7 @@ pub struct Params {
     pub span_s: f64,
     /// Below this quality there is no pressure (1).
     pub quality_floor: f64,
-    /// A beat with less pulse pressure than this is none (mm[Hg]).
+    /// A beat with less pulse pressure than this is none (mmHg).
     pub least_pulse_mmhg: f64,
 }
 
@@ -53,11 +55,11 @@ const LONGEST_S: f64 = 3.0;
 pub struct PressureBeat {
     /// Time of the systolic peak.
     pub time: EventTime,
-    /// Systolic pressure (mm[Hg]).
+    /// Systolic pressure (mmHg).
     pub sys: f32,
-    /// Diastolic pressure before the upstroke (mm[Hg]).
+    /// Diastolic pressure before the upstroke (mmHg).
     pub dia: f32,
-    /// Mean over the whole beat, from foot to foot (mm[Hg]).
+    /// Mean over the whole beat, from foot to foot (mmHg).
     pub mean: f32,
     /// Whether it looks like a beat rather than an artefact.
     pub good: bool,
@@ -136,15 +138,16 @@ impl Detector {
     /// Takes in one sample; yields the beat that its upstroke completes, which is the one before.
     pub fn push(&mut self, raw: f32, time: EventTime, params: &Params) -> Option<PressureBeat> {
         let x = tame(raw, -50.0, 400.0);
-        // A mean of 16 ms takes the edge off noise and leaves systolic peaks within 1 mmHg.
-        let share = (1.0 / (self.rate * 0.016)).min(1.0) as f32;
+        // A mean of 10 ms takes the edge off noise and leaves systolic peaks as they are.
+        let share = (1.0 / (self.rate * 0.010)).min(1.0) as f32;
         let before = if self.count == 0 { x } else { self.smooth };
         self.smooth = before + (x - before) * share;
         let rise = self.smooth - before;
         let here = self.count;
         self.count += 1;
         self.signal.push(self.smooth);
-        self.slope_sum += f64::from(rise.max(0.0)) - f64::from(self.slopes.push(rise.max(0.0)).unwrap_or(0.0));
+        self.slope_sum +=
+            f64::from(rise.max(0.0)) - f64::from(self.slopes.push(rise.max(0.0)).unwrap_or(0.0));
         if here.is_multiple_of(self.slopes.capacity() as u64) {
             self.slope_sum = self.slopes.iter().map(f64::from).sum();
         }
@@ -196,8 +199,7 @@ impl Detector {
     fn open(&mut self, here: u64, time: EventTime) {
         let (back, dia) = self.foot();
         let foot = here - back.min(here);
-        self.now =
-            Some(Upstroke { noticed: here, foot, dia, peak: here, sys: self.smooth, peak_time: time });
+        self.now = Some(Upstroke { noticed: here, foot, dia, peak: here, sys: self.smooth, peak_time: time });
         // The part of the sum that already belongs to the new beat.
         self.sum = (0..back as usize).filter_map(|i| self.signal.recent(i)).map(f64::from).sum();
         self.sum_count = back as u32;
@@ -251,7 +253,8 @@ impl Detector {
         let oldest = now - Span::from_seconds(params.span_s);
         let most = params.beats.round() as usize;
         let recent = || self.beats.iter().rev().filter(|b| b.time > oldest);
-        let (all, good) = recent().fold((0.0_f32, 0.0_f32), |(a, g), b| (a + 1.0, g + f32::from(u8::from(b.good))));
+        let (all, good) =
+            recent().fold((0.0_f32, 0.0_f32), |(a, g), b| (a + 1.0, g + f32::from(u8::from(b.good))));
         let mut columns = [[0.0_f32; KEPT]; 3];
         let mut count = 0;
         for beat in recent().filter(|b| b.good).take(most.min(KEPT)) {
@@ -293,15 +296,10 @@ impl AbpBeats {
         detector.present = true;
         for (i, &x) in run.raw.iter().enumerate() {
             let Some(beat) = detector.push(x, run.time_of(i), &self.params) else { continue };
+            let (kind, channel) = (BeatKind::Pulse, run.channel);
+            let (time, amplitude) = (beat.time, beat.sys - beat.dia);
             let confidence = if beat.good { 0.9 } else { 0.2 };
-            let amplitude = beat.sys - beat.dia;
-            out.beats.push(Beat {
-                kind: BeatKind::Pulse,
-                channel: run.channel,
-                time: beat.time,
-                amplitude,
-                confidence,
-            });
+            out.beats.push(Beat { kind, channel, time, amplitude, confidence });
         }
     }
 }
@@ -311,17 +309,23 @@ impl Operator for AbpBeats {
         for detector in &mut self.detectors {
             detector.present = false;
         }
-        for run in epoch.runs.iter().filter(|r| r.channel.row().kind == Kind::Pressure && r.rate.get() > 0.0) {
+        let before = out.beats.len();
+        for run in epoch.runs.iter().filter(|r| r.channel.row().kind == Kind::Pressure && r.rate.get() > 0.0)
+        {
             self.run(run, out);
         }
+        out.beats[before..].sort_by_key(|b| b.time);
         for detector in &mut self.detectors {
-            let heard = out.find_on("signal_quality", detector.channel).map(|r| r.value.unwrap_or(0.0) as f32);
+            let heard =
+                out.find_on("signal_quality", detector.channel).map(|r| r.value.unwrap_or(0.0) as f32);
             let quality = heard.unwrap_or(if detector.present { 1.0 } else { 0.0 });
             detector.quality += (quality - detector.quality) * 0.3;
         }
         // One line speaks for the patient: the first in table order that has an answer.
         let answers = || self.detectors.iter().map(|d| (d, d.answer(epoch.end(), &self.params)));
-        let Some((detector, answer)) = answers().find(|(_, a)| a.is_ok()).or_else(|| answers().next()) else { return };
+        let Some((detector, answer)) = answers().find(|(_, a)| a.is_ok()).or_else(|| answers().next()) else {
+            return;
+        };
         for (k, name) in ["abp_sys", "abp_dia", "abp_mean"].into_iter().enumerate() {
             let (value, quality) = match answer {
                 Ok((pressures, quality)) => (Ok(f64::from(pressures[k])), quality),
@@ -348,6 +352,10 @@ impl Operator for AbpBeats {
     }
 }
 
+const fn output(name: &'static str, summary: &'static str) -> Output {
+    Output { name, unit: "mm[Hg]", summary, feeds: name }
+}
+
 /// The card.
 pub static SPEC: Spec = Spec {
     name: "abp_beats",
@@ -363,24 +371,9 @@ pub static SPEC: Spec = Spec {
         first in table order with an answer speaks.",
     reads: &[Kind::Pressure],
     writes: &[
-        Output {
-            name: "abp_sys",
-            unit: "mm[Hg]",
-            summary: "Systolic arterial pressure, median of the last beats",
-            feeds: "abp_sys",
-        },
-        Output {
-            name: "abp_dia",
-            unit: "mm[Hg]",
-            summary: "Diastolic arterial pressure, median of the last beats",
-            feeds: "abp_dia",
-        },
-        Output {
-            name: "abp_mean",
-            unit: "mm[Hg]",
-            summary: "Mean arterial pressure, median of the last beats",
-            feeds: "abp_mean",
-        },
+        output("abp_sys", "Systolic arterial pressure, median of the last beats"),
+        output("abp_dia", "Diastolic arterial pressure, median of the last beats"),
+        output("abp_mean", "Mean arterial pressure, median of the last beats"),
     ],
     latency: Span::seconds_const(3),
     sources: &[
@@ -403,6 +396,7 @@ pub static SPEC: Spec = Spec {
 };
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
     use crate::signal::{Hertz, Values};
@@ -425,7 +419,8 @@ mod tests {
         for s in 0..seconds {
             let start = EventTime::from_seconds(s);
             let raw: Vec<f32> = (0..rate as usize).map(|i| wave(s as f64 + i as f64 / rate)).collect();
-            let run = Run { channel, rate: Hertz(rate), start, reset: s == 0, raw: &raw, clean: &raw, bridged: 0 };
+            let run =
+                Run { channel, rate: Hertz(rate), start, reset: s == 0, raw: &raw, clean: &raw, bridged: 0 };
             out.clear();
             operator.apply(&Epoch { start, runs: &[run], values: &values }, &mut out);
             pulses += out.beats.len();
@@ -455,8 +450,29 @@ mod tests {
     }
 
     #[test]
+    fn a_line_that_is_touched_is_absent() {
+        // Falls by 35 mmHg within 8 ms in the middle of each beat.
+        let dip = |t: f64| if (0.5..0.54).contains(&(t * 1.2).fract()) { 35.0 } else { 0.0 };
+        let (touched, pulses) = last(125.0, 30, |t| pulse(t) - dip(t));
+        assert!(
+            pulses > 20 && touched.iter().all(|v| *v == Err(Missing::LowQuality)),
+            "{pulses} {touched:?}"
+        );
+    }
+
+    #[test]
+    fn a_sudden_fall_of_the_pulse_is_followed() {
+        let (values, _) =
+            last(125.0, 40, |t| if t < 20.0 { pulse(t) } else { 50.0 + (pulse(t) - 75.0) / 4.0 });
+        assert!((values[0].unwrap() - 61.0).abs() < 2.0, "{values:?}");
+    }
+
+    #[test]
     fn shock_is_told() {
         let (values, _) = last(125.0, 30, |t| 30.0 + (pulse(t) - 75.0) / 3.0);
-        assert!((values[0].unwrap() - 45.0).abs() < 3.0 && (values[1].unwrap() - 30.5).abs() < 2.0, "{values:?}");
+        assert!(
+            (values[0].unwrap() - 45.0).abs() < 3.0 && (values[1].unwrap() - 30.5).abs() < 2.0,
+            "{values:?}"
+        );
     }
 }

@@ -83,6 +83,7 @@ const PRESSURE: Limits = Limits {
 pub const fn limits(kind: Kind) -> Limits {
     match kind {
         Kind::Ecg => ECG,
+        Kind::Ppg => PLAIN,
         Kind::Pressure => PRESSURE,
         Kind::VenousPressure => {
             Limits { level: (-20.0, 80.0), height: (60.0, 150.0), jump: (4.0, 12.0), ..PRESSURE }
@@ -111,6 +112,8 @@ pub const fn limits(kind: Kind) -> Limits {
             ..PLAIN
         },
         // A body at rest yields a constant, and a moving one may yield anything inside the range.
-        _ => Limits { flat_s: 60.0, noise: NEVER, jump: NEVER, ..PLAIN },
+        Kind::Motion | Kind::Numeric | Kind::Laboratory | Kind::Context => {
+            Limits { flat_s: 60.0, noise: NEVER, jump: NEVER, ..PLAIN }
+        }
     }
 }

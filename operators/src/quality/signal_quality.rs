@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::limits::{Limits, limits};
+use super::noise::Pieces;
 use crate::operator::{Operator, Output, Spec, StateError, defaults, load_state, params, save_state};
 use crate::params::Bound;
 use crate::signal::{ChannelId, Epoch, Kind, Missing, Reading, Readings, Run, Span};
@@ -22,8 +23,6 @@ const MISSING: u8 = 4;
 
 /// Seconds of history kept of each channel.
 const HISTORY: usize = 8;
-/// Stretches of 50 ms that an epoch is cut into, with room for runs that do not divide evenly.
-const PIECES: usize = 32;
 
 /// Parameters.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -62,7 +61,8 @@ pub struct Track {
     channel: ChannelId,
     silent_s: u32,
     anchor: f32,
-    unchanged_s: f64,
+    /// Samples since the last change, the anchor included.
+    unchanged: u32,
     seconds: u8,
     low: [f32; HISTORY],
     high: [f32; HISTORY],
@@ -77,8 +77,7 @@ struct Measures {
     flat_s: f64,
     railed_s: f64,
     steep_s: f64,
-    pieces: [f32; PIECES],
-    piece_count: usize,
+    noise: Pieces,
     low: f32,
     high: f32,
     sum: f64,
@@ -93,7 +92,7 @@ impl Track {
             channel,
             silent_s: 0,
             anchor: 0.0,
-            unchanged_s: 0.0,
+            unchanged: 0,
             seconds: 0,
             low: none,
             high: none,
@@ -120,12 +119,13 @@ impl Track {
         self.silent_s = 0;
         for run in runs.filter(|r| r.rate.get() > 0.0 && !r.raw.is_empty()) {
             if run.reset {
-                (self.seconds, self.unchanged_s) = (0, 0.0);
-                seen = Measures { sampled_s: seen.sampled_s, bridged_s: seen.bridged_s, ..Measures::default() };
+                (self.seconds, self.unchanged) = (0, 0);
+                seen =
+                    Measures { sampled_s: seen.sampled_s, bridged_s: seen.bridged_s, ..Measures::default() };
             }
             period_s = 1.0 / run.rate.get();
             self.scan(run, &limits, &mut seen);
-            weigh_noise(run, &limits, &mut seen);
+            seen.noise.add(run.raw, run.rate.get(), &limits);
         }
         // One sample more or less is how rates like 62.5 Hz fall into whole seconds.
         let whole = seen.sampled_s + period_s >= 1.0;
@@ -133,7 +133,7 @@ impl Track {
         if seen.count > 0 && seen.sampled_s >= 0.5 {
             self.remember(&seen);
         }
-        self.verdict(&limits, &mut seen, coverage.clamp(0.0, 1.0) as f32, noisy_below)
+        self.verdict(&limits, &seen, coverage.clamp(0.0, 1.0) as f32, noisy_below)
     }
 
     /// One pass over the samples: extremes, flat stretches, rails, slopes.
@@ -146,33 +146,36 @@ impl Track {
         if seen.count == 0 {
             (seen.low, seen.high) = (first, first);
         }
-        if self.unchanged_s == 0.0 {
+        if self.unchanged == 0 {
             self.anchor = first;
         }
-        let before = seen.sampled_s;
+        let before = (seen.sampled_s * rate).round() as u32;
         let steepest = (f64::from(limits.slope) * period_s) as f32;
-        let (mut steep, mut beyond, mut last) = (0_u32, 0_u32, first);
+        let flat_count = (limits.flat_s * rate).ceil().max(2.0) as u32;
+        let (mut steep, mut beyond, mut flat, mut last) = (0_u32, 0_u32, 0_u32, first);
+        let (mut least, mut most, mut sum) = (seen.low, seen.high, 0.0_f64);
+        let (mut anchor, mut unchanged) = (self.anchor, self.unchanged);
         for (i, &raw) in run.raw.iter().enumerate() {
             let x = tame(raw, low, high);
             beyond += u32::from(x <= low || x >= high);
             steep += u32::from((x - last).abs() > steepest);
-            seen.low = seen.low.min(x);
-            seen.high = seen.high.max(x);
-            seen.sum += f64::from(x);
+            least = least.min(x);
+            most = most.max(x);
+            sum += f64::from(x);
             last = x;
-            if (x - self.anchor).abs() > limits.flat_step {
-                self.anchor = x;
-                self.unchanged_s = period_s;
-                continue;
-            }
-            self.unchanged_s += period_s;
-            if self.unchanged_s >= limits.flat_s {
+            let moved = (x - anchor).abs() > limits.flat_step;
+            anchor = if moved { x } else { anchor };
+            unchanged = if moved { 1 } else { unchanged.saturating_add(1) };
+            if unchanged >= flat_count {
                 // The stretch proves itself flat late: what it covers of this epoch counts from its start.
-                let here = before + (i + 1) as f64 * period_s;
-                let fresh = self.unchanged_s - period_s < limits.flat_s;
-                seen.flat_s += if fresh { self.unchanged_s.min(here) } else { period_s };
+                let here = before + i as u32 + 1;
+                flat += if unchanged == flat_count { unchanged.min(here) } else { 1 };
             }
         }
+        (self.anchor, self.unchanged) = (anchor, unchanged);
+        (seen.low, seen.high) = (least, most);
+        seen.sum += sum;
+        seen.flat_s += f64::from(flat) * period_s;
         let span_s = run.raw.len() as f64 * period_s;
         seen.count += run.raw.len() as u32;
         seen.sampled_s += span_s;
@@ -215,7 +218,8 @@ impl Track {
 
     fn remember(&mut self, seen: &Measures) {
         let mean = (seen.sum / f64::from(seen.count)) as f32;
-        for (history, new) in [(&mut self.low, seen.low), (&mut self.high, seen.high), (&mut self.mean, mean)] {
+        for (history, new) in [(&mut self.low, seen.low), (&mut self.high, seen.high), (&mut self.mean, mean)]
+        {
             history.copy_within(0..HISTORY - 1, 1);
             history[0] = new;
         }
@@ -231,7 +235,7 @@ impl Track {
         (heights, usize::from(self.seconds))
     }
 
-    fn verdict(&self, limits: &Limits, seen: &mut Measures, coverage: f32, noisy_below: f32) -> Verdict {
+    fn verdict(&self, limits: &Limits, seen: &Measures, coverage: f32, noisy_below: f32) -> Verdict {
         let share = |s: f64| (s / seen.sampled_s.max(1e-9)).clamp(0.0, 1.0) as f32;
         let (flat, railed, steep) = (share(seen.flat_s), share(seen.railed_s), share(seen.steep_s));
         let (mut heights, known) = self.heights();
@@ -242,13 +246,15 @@ impl Track {
         let mut four = [0.0; 4];
         four[..recent].copy_from_slice(&heights[..recent]);
         let height = rank_in_place(&mut four[..recent], 0.67).unwrap_or(seen.high - seen.low);
-        let tallest = heights[..recent].iter().fold(limits.noise_floor, |a, &b| a.max(b));
+        let tallest =
+            heights[..recent].iter().fold(limits.noise_floor.max(f32::MIN_POSITIVE), |a, &b| a.max(b));
         let usual = median_in_place(&mut heights[..known]).unwrap_or(height);
 
-        let noise = rank_in_place(&mut seen.pieces[..seen.piece_count], 0.4).unwrap_or(0.0);
-        let noise = (noise - limits.noise_floor).max(0.0) / height.max(f32::MIN_POSITIVE);
+        let noise =
+            (seen.noise.between_beats() - limits.noise_floor).max(0.0) / height.max(f32::MIN_POSITIVE);
         let means = &self.mean[..recent];
-        let wander = means.iter().fold(f32::MIN, |a, &b| a.max(b)) - means.iter().fold(f32::MAX, |a, &b| a.min(b));
+        let wander =
+            means.iter().fold(f32::MIN, |a, &b| a.max(b)) - means.iter().fold(f32::MAX, |a, &b| a.min(b));
         let level = self.mean[0];
         let alive = known == 0 || (level >= limits.level.0 && level <= limits.level.1);
 
@@ -274,28 +280,6 @@ impl Track {
             _ => GOOD,
         };
         Verdict { value, state }
-    }
-}
-
-/// Mean size of the second difference over pieces of 50 ms. Beats fill few pieces and noise fills all, so that a
-/// low rank of the pieces tells the noise between beats.
-fn weigh_noise(run: &Run<'_>, limits: &Limits, seen: &mut Measures) {
-    let rate = run.rate.get();
-    let step = (limits.noise_step_s * rate).round().max(1.0) as usize;
-    let piece = (0.05 * rate).round().max(1.0) as usize;
-    let (low, high) = (-1e7, 1e7);
-    let Some(ahead) = run.raw.get(2 * step..) else { return };
-    let rows = ahead.chunks(piece).zip(run.raw[step..].chunks(piece)).zip(run.raw.chunks(piece));
-    for ((c, b), a) in rows {
-        if seen.piece_count == PIECES || c.len() * 2 < piece {
-            break;
-        }
-        let mut sum = 0.0;
-        for ((c, b), a) in c.iter().zip(b).zip(a) {
-            sum += (tame(*c, low, high) - 2.0 * tame(*b, low, high) + tame(*a, low, high)).abs();
-        }
-        seen.pieces[seen.piece_count] = sum / c.len() as f32;
-        seen.piece_count += 1;
     }
 }
 
@@ -401,12 +385,23 @@ pub static SPEC: Spec = Spec {
 };
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
     use crate::signal::{EventTime, Hertz, Values};
 
-    /// Value and state of each second of an ECG at 250 Hz.
+    /// Value and state of each second at 250 Hz.
     fn seconds(channel: &str, count: i64, sample: impl Fn(i64) -> Option<f32>) -> Vec<(f64, f64)> {
+        seconds_after(None, channel, count, sample)
+    }
+
+    /// The same, with a gap before second `reset_s`.
+    fn seconds_after(
+        reset_s: Option<i64>,
+        channel: &str,
+        count: i64,
+        sample: impl Fn(i64) -> Option<f32>,
+    ) -> Vec<(f64, f64)> {
         let channel = ChannelId::named(channel).unwrap();
         let mut operator = (SPEC.build)(&(SPEC.defaults)()).unwrap();
         let values = Values::default();
@@ -415,8 +410,15 @@ mod tests {
         for s in 0..count {
             let raw: Vec<f32> = (s * 250..(s + 1) * 250).map_while(&sample).collect();
             let start = EventTime::from_seconds(s);
-            let run =
-                Run { channel, rate: Hertz(250.0), start, reset: s == 0, raw: &raw, clean: &raw, bridged: 0 };
+            let run = Run {
+                channel,
+                rate: Hertz(250.0),
+                start,
+                reset: s == 0 || reset_s == Some(s),
+                raw: &raw,
+                clean: &raw,
+                bridged: 0,
+            };
             let runs = [run];
             let runs = if raw.is_empty() { &runs[..0] } else { &runs[..] };
             out.clear();
@@ -461,6 +463,14 @@ mod tests {
         assert_eq!((gone[4], gone[63], gone[64]), ((0.0, 4.0), (0.0, 4.0), (-1.0, -1.0)));
         let half = seconds("ecg_ii", 3, |i| (i < 600).then(|| beat(i)));
         assert!(half[2].0 < 0.41 && half[2].1 == 4.0, "{half:?}");
+    }
+
+    #[test]
+    fn a_jump_in_height_is_noisy_but_not_after_a_gap() {
+        let louder = |i: i64| Some(libm::sinf(i as f32 * 0.03) * if i < 2500 { 1.0 } else { 30.0 });
+        assert_eq!(seconds("ppg", 11, louder)[10].1, 1.0);
+        let after_gap = seconds_after(Some(10), "ppg", 11, louder)[10];
+        assert!(after_gap.0 > 0.9 && after_gap.1 == 0.0, "{after_gap:?}");
     }
 
     #[test]

@@ -119,25 +119,38 @@ fn turning_points(x: &[f32], turns: &mut [(f32, f32); TURNS]) -> usize {
     count
 }
 
+/// Sum of products over the shorter of two slices, in four lanes and one fixed order.
+fn product(a: &[f32], b: &[f32]) -> f32 {
+    let n = a.len().min(b.len());
+    let (fours_a, rest_a) = a[..n].as_chunks::<4>();
+    let (fours_b, rest_b) = b[..n].as_chunks::<4>();
+    let mut sums = [0.0_f32; 4];
+    for (a, b) in fours_a.iter().zip(fours_b) {
+        for k in 0..4 {
+            sums[k] += a[k] * b[k];
+        }
+    }
+    let rest: f32 = rest_a.iter().zip(rest_b).map(|(a, b)| a * b).sum();
+    (sums[0] + sums[1]) + (sums[2] + sums[3]) + rest
+}
+
 /// Rate from the first high peak of the autocorrelation, and the height of that peak.
 fn autocorrelation_rate(x: &[f32], rate_hz: f64) -> Option<(f64, f32)> {
     let shortest = ((60.0 / RANGE.1) * rate_hz).floor().max(1.0) as usize;
     let longest = (((60.0 / RANGE.0) * rate_hz).ceil() as usize).min(x.len() / 2);
-    let energy: f32 = x.iter().map(|v| v * v).sum();
-    if energy <= 0.0 || longest <= shortest + 2 {
+    // Energy up to each sample, so that each lag needs one sum only.
+    let mut energy = [0.0_f32; MOST + 1];
+    for (i, v) in x.iter().enumerate() {
+        energy[i + 1] = energy[i] + v * v;
+    }
+    let all = energy[x.len()];
+    if all <= 0.0 || longest <= shortest + 2 {
         return None;
     }
     let mut at = [0.0_f32; MOST / 2 + 1];
     for (lag, r) in at.iter_mut().enumerate().take(longest + 1).skip(shortest - 1) {
-        let later = &x[lag..];
-        let (mut both, mut here, mut there) = (0.0_f32, 0.0_f32, 0.0_f32);
-        for (a, b) in x.iter().zip(later) {
-            both += a * b;
-            here += a * a;
-            there += b * b;
-        }
-        let norm = (here * there).sqrt();
-        *r = if norm > 0.0 { both / norm } else { 0.0 };
+        let norm = (energy[x.len() - lag] * (all - energy[lag])).max(0.0).sqrt();
+        *r = if norm > 0.0 { product(x, &x[lag..]) / norm } else { 0.0 };
     }
     let peaks = || (shortest..longest).filter(|&k| at[k] > at[k - 1] && at[k] >= at[k + 1]);
     let highest = peaks().map(|k| at[k]).fold(0.0, f32::max);
@@ -150,6 +163,7 @@ fn autocorrelation_rate(x: &[f32], rate_hz: f64) -> Option<(f64, f32)> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

@@ -349,3 +349,76 @@ pub static SPEC: Spec = Spec {
         Ok(Box::new(RespRateWave { params, state: State::default() }))
     },
 };
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::signal::{Beat, Hertz, Values};
+
+    /// What a patient breathing 18 /min shows in one second: which channels are there, and whether from new.
+    struct Second {
+        impedance: bool,
+        ppg: bool,
+        reset: bool,
+    }
+
+    /// Answers of the last hop: chosen, impedance, PPG.
+    fn last(seconds: i64, what: impl Fn(i64) -> Second) -> [Option<Result<f64, Missing>>; 3] {
+        let named = |n| ChannelId::named(n).unwrap();
+        let mut operator = (SPEC.build)(&(SPEC.defaults)()).unwrap();
+        let values = Values::default();
+        let mut out = Readings::default();
+        let breath = |t: f64| libm::sin(t * 0.3 * std::f64::consts::TAU);
+        let mut pulse_s = 0.0;
+        for s in 0..seconds {
+            let Second { impedance, ppg, reset } = what(s);
+            let start = EventTime::from_seconds(s);
+            let wave: Vec<f32> = (0..50).map(|i| breath(s as f64 + f64::from(i) / 50.0) as f32).collect();
+            let run = |channel| Run {
+                channel,
+                rate: Hertz(50.0),
+                start,
+                reset: reset || s == 0,
+                raw: &wave,
+                clean: &wave,
+                bridged: 0,
+            };
+            out.clear();
+            while pulse_s < s as f64 + 1.0 {
+                let (kind, channel) = (BeatKind::Pulse, named("ppg"));
+                let amplitude = 1.0 + 0.2 * breath(pulse_s) as f32;
+                let time = EventTime::from_micros((pulse_s * 1e6) as i64);
+                if ppg {
+                    out.beats.push(Beat { kind, channel, time, amplitude, confidence: 1.0 });
+                }
+                pulse_s += 0.8 + 0.03 * breath(pulse_s);
+            }
+            let both = [run(named("ppg")), run(named("resp"))];
+            let runs = &both[usize::from(!ppg)..(1 + usize::from(impedance)).max(usize::from(!ppg))];
+            operator.apply(&Epoch { start, runs, values: &values }, &mut out);
+        }
+        ["resp_rate", "resp_rate_impedance", "resp_rate_ppg"].map(|n| out.find(n).map(|r| r.value))
+    }
+
+    fn near(found: Option<Result<f64, Missing>>) -> bool {
+        found.is_some_and(|r| r.is_ok_and(|r| (r - 18.0).abs() < 0.5))
+    }
+
+    #[test]
+    fn both_sources_agree_and_one_stands_in_for_the_other() {
+        let all = last(60, |_| Second { impedance: true, ppg: true, reset: false });
+        assert!(all.iter().all(|&r| near(r)), "{all:?}");
+        let finger = last(60, |s| Second { impedance: s < 50, ppg: true, reset: false });
+        assert!(near(finger[0]) && finger[1] == Some(Err(Missing::NoData)) && near(finger[2]), "{finger:?}");
+        let chest = last(60, |_| Second { impedance: true, ppg: false, reset: false });
+        assert!(near(chest[0]) && near(chest[1]) && chest[2].is_none(), "{chest:?}");
+    }
+
+    #[test]
+    fn a_gap_means_learning_and_nothing_means_nothing() {
+        let cut = last(60, |s| Second { impedance: true, ppg: true, reset: s == 40 });
+        assert_eq!(cut, [Some(Err(Missing::Learning)); 3]);
+        assert_eq!(last(60, |_| Second { impedance: false, ppg: false, reset: false }), [None; 3]);
+    }
+}

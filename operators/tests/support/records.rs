@@ -28,7 +28,8 @@ pub fn read(folder: &Path, archive: &str, member: &str) -> Option<Vec<u8>> {
         // Unpacked aside and renamed, so that tests side by side never see half of it.
         let aside = unpacked.with_extension(format!("{}", std::process::id()));
         std::fs::create_dir_all(&aside).ok()?;
-        let tar = Command::new("tar").arg("xzf").arg(folder.join(archive)).arg("-C").arg(&aside).status().ok()?;
+        let tar =
+            Command::new("tar").arg("xzf").arg(folder.join(archive)).arg("-C").arg(&aside).status().ok()?;
         if tar.success() {
             let _ = std::fs::rename(&aside, &unpacked);
         }
