@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 
+use auscult_operators::signal::EventTime;
 use prometheus::{Encoder, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder};
 
 use crate::accounts::Accounts;
@@ -20,6 +21,8 @@ pub struct Status {
     pub events: u64,
     /// Scores told.
     pub scores: u64,
+    /// The latest broker time of all owned partitions.
+    pub log_time: Option<EventTime>,
     /// Patients known.
     pub patients: u64,
     /// Records not yet read, by partition.

@@ -253,6 +253,7 @@ impl Service<'_> {
             accounts.add(&shard.worker.accounts);
             samples.add(&shard.worker.sample_counts());
             patients += shard.worker.patients().len() as u64;
+            self.status.log_time = self.status.log_time.max(shard.worker.partition_time());
         }
         let behind = self.shards.iter().find(|(_, s)| !s.caught_up()).map(|(p, _)| *p);
         let archive_failed = self.archive_state.failed.load(Ordering::Relaxed);

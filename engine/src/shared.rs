@@ -6,6 +6,7 @@ use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use auscult_operators::signal::EventTime;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -83,6 +84,11 @@ impl Shared {
     /// How long ago the loop turned.
     pub fn since_turn(&self) -> Duration {
         lock(&self.turned).elapsed()
+    }
+
+    /// The log's own time, as of the last turn.
+    pub fn log_time(&self) -> Option<EventTime> {
+        lock(&self.status).log_time
     }
 
     /// The live view.

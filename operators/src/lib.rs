@@ -22,5 +22,6 @@ pub mod ppg;
 pub mod pressure;
 pub mod quality;
 pub mod respiration;
+pub mod trend;
 
 pub mod score;

@@ -2,16 +2,19 @@
 //! In: nothing. Out: the cards that configuration, documents and the conformance tests loop over.
 
 use crate::operator::Spec;
-use crate::{ppg, pressure, quality, respiration, spectrum};
+use crate::{ecg, ppg, pressure, quality, respiration, spectrum, trend};
 
 /// All operators, in graph order.
 pub static OPERATORS: &[&Spec] = &[
     &quality::signal_quality::SPEC,
+    &ecg::rpeaks::SPEC,
+    &ecg::heart_rate::SPEC,
     &ppg::pulse_peaks::SPEC,
     &ppg::pulse_rate::SPEC,
     &pressure::abp_beats::SPEC,
     &respiration::resp_rate_wave::SPEC,
     &spectrum::band_power::SPEC,
+    &trend::trend::SPEC,
 ];
 
 /// The operator of that name.
