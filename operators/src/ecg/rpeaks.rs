@@ -430,15 +430,34 @@ mod tests {
     #[test]
     fn a_gap_settles_what_waits_and_starts_anew() {
         let mut op = build("auto");
-        let ii = |e: i64| (!(10..13).contains(&e)).then_some(1.0);
+        let ii = |e: i64| (!(11..13).contains(&e)).then_some(1.0);
         let out = run(op.as_mut(), 0..20, &[("ecg_ii", &ii)], |e| e == 0 || e == 13);
         let found = beats(&out);
-        // R waves at 9.2 s before the gap, 13.2 s after it.
-        assert!(found.iter().any(|b| b.time == EventTime::from_micros(9_200_000)), "{found:?}");
+        // R waves at 10.8 s, not yet settled when the gap begins, and at 13.2 s after it.
+        assert!(found.iter().any(|b| b.time == EventTime::from_micros(10_800_000)), "{found:?}");
         assert!(found.iter().any(|b| b.time == EventTime::from_micros(13_200_000)), "{found:?}");
-        assert!(found.iter().all(|b| !(10..13).contains(&(b.time.micros() / 1_000_000))));
+        assert!(found.iter().all(|b| !(11..13).contains(&(b.time.micros() / 1_000_000))));
         assert_eq!(out[11].1.find("qrs_noise").unwrap().value, Err(Missing::NoData));
         assert_eq!(out[13].1.find("qrs_noise").unwrap().value, Err(Missing::Learning));
+    }
+
+    #[test]
+    fn a_reset_without_a_silent_second_starts_anew() {
+        let mut op = build("auto");
+        let out = run(op.as_mut(), 0..8, &[("ecg_ii", &|_| Some(1.0))], |e| e == 0 || e == 3);
+        let at_2_8 = beats(&out).iter().filter(|b| b.time == EventTime::from_micros(2_800_000)).count();
+        assert_eq!(at_2_8, 1, "the beat that waited when the grid was broken");
+        assert_eq!(out[3].1.find("qrs_noise").unwrap().value, Err(Missing::Learning));
+    }
+
+    #[test]
+    fn the_state_is_small() {
+        let mut op = build("auto");
+        let leads: [(&str, Height<'_>); 2] = [("ecg_ii", &|_| Some(1.0)), ("ecg_v1", &|_| Some(0.8))];
+        run(op.as_mut(), 0..100, &leads, |e| e == 0);
+        let mut bytes = Vec::new();
+        op.save(&mut bytes);
+        assert!(bytes.len() < 8192, "{} bytes for two leads at 250 Hz", bytes.len());
     }
 
     #[test]
