@@ -33,6 +33,7 @@ pub mod worker;
 
 pub mod accounts;
 pub mod check;
+pub mod cli;
 pub mod clock;
 pub mod commands;
 pub mod config;

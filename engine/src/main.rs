@@ -1,2 +1,7 @@
-//! x
-fn main() {}
+//! The `auscult` binary.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    auscult::cli::main()
+}
