@@ -271,7 +271,8 @@ impl Timeline {
             let wave = &self.pending[cut.pending].frame.waves[cut.wave];
             grid::append(&mut self.clocks, wave, cut, &mut sealed, &mut self.counts);
         }
-        self.pending.retain(|p| !(p.told && p.frame.waves.iter().zip(&p.taken).all(|(w, n)| *n >= w.samples.len())));
+        self.pending
+            .retain(|p| !(p.told && p.frame.waves.iter().zip(&p.taken).all(|(w, n)| *n >= w.samples.len())));
         sealed
     }
 }

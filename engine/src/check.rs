@@ -171,7 +171,11 @@ impl Check<'_> {
         let names: Vec<&str> = registry::OPERATORS.iter().map(|s| s.name).collect();
         for name in config.operators.keys() {
             if !names.contains(&name.as_str()) {
-                self.fault(&format!("operators.{name}"), "no such operator".into(), &did_you_mean(name, &names));
+                self.fault(
+                    &format!("operators.{name}"),
+                    "no such operator".into(),
+                    &did_you_mean(name, &names),
+                );
             }
         }
         for name in &config.pipeline.disabled {
@@ -186,7 +190,11 @@ impl Check<'_> {
             }
             let params = merged((spec.defaults)(), config.operators.get(spec.name));
             if let Err(e) = (spec.build)(&params) {
-                self.fault(&format!("operators.{}", spec.name), e.to_string(), "`auscult list operators` shows it");
+                self.fault(
+                    &format!("operators.{}", spec.name),
+                    e.to_string(),
+                    "`auscult list operators` shows it",
+                );
             }
             out.push((*spec, params));
         }
@@ -256,7 +264,8 @@ impl Check<'_> {
                 continue;
             };
             let given = Value::Object(rule.params.clone().into_iter().collect());
-            let params = if given.as_object().is_some_and(|o| o.is_empty()) { (spec.defaults)() } else { given };
+            let params =
+                if given.as_object().is_some_and(|o| o.is_empty()) { (spec.defaults)() } else { given };
             match (spec.build)(&params) {
                 Ok(condition) => out.push(Rule {
                     name: rule.name.clone(),
@@ -268,7 +277,9 @@ impl Check<'_> {
                     category: rule.category,
                     on_silence: spec.name == "source_silent",
                 }),
-                Err(e) => self.fault(&format!("{key}.params"), e.to_string(), "`auscult list rules` shows it"),
+                Err(e) => {
+                    self.fault(&format!("{key}.params"), e.to_string(), "`auscult list rules` shows it")
+                }
             }
         }
         out
@@ -332,7 +343,8 @@ fn locate(text: &str, key: &str) -> Option<usize> {
 
 /// The nearest of the known names, as a hint.
 fn did_you_mean(name: &str, known: &[&str]) -> String {
-    let near = known.iter().min_by_key(|k| distance(name, k)).filter(|k| distance(name, k) <= 1 + name.len() / 3);
+    let near =
+        known.iter().min_by_key(|k| distance(name, k)).filter(|k| distance(name, k) <= 1 + name.len() / 3);
     match near {
         Some(k) => format!("did you mean `{k}`?"),
         None => format!("expected one of {}", known.join(", ")),

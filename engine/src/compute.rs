@@ -100,7 +100,16 @@ pub(crate) fn condition(
             let (slot, round) = patients[w.patient].next_turn(run.channel);
             let input = &sealed.raw[run.range.clone()];
             let state = CascadeState::default();
-            lanes.push(Lane { chain, patient: w.patient, slot, round, reset: run.reset, input, output, state });
+            lanes.push(Lane {
+                chain,
+                patient: w.patient,
+                slot,
+                round,
+                reset: run.reset,
+                input,
+                output,
+                state,
+            });
         }
     }
     lanes.sort_by_key(|l| (l.round, l.chain));
@@ -154,7 +163,8 @@ fn observe(patient: &mut Patient, sealed: &Sealed) {
         };
         let valid_until = o.observed_at + o.channel.row().hold;
         let quality = o.quality;
-        let seen = Observed { value, observed_at: o.observed_at, valid_until, quality, origin: Origin::Reported };
+        let seen =
+            Observed { value, observed_at: o.observed_at, valid_until, quality, origin: Origin::Reported };
         patient.values.store(o.channel, seen);
     }
     for device in &sealed.devices {
@@ -193,7 +203,9 @@ fn operate(plan: &Plan, patient: &mut Patient, sealed: &Sealed, c: &mut Computed
 /// A reading of good quality becomes a derived value of the quantity that its card says it feeds.
 fn feed(values: &mut Values, spec: &Spec, reading: &Reading) {
     let Ok(value) = reading.value else { return };
-    let Some(output) = spec.writes.iter().find(|o| o.name == reading.name && !o.feeds.is_empty()) else { return };
+    let Some(output) = spec.writes.iter().find(|o| o.name == reading.name && !o.feeds.is_empty()) else {
+        return;
+    };
     let Some(channel) = ChannelId::named(output.feeds) else { return };
     let valid_until = reading.time + DERIVED_HOLD.min(channel.row().hold);
     let (observed_at, quality) = (reading.time, reading.quality);

@@ -229,7 +229,15 @@ pub fn default_rules() -> Vec<RuleConfig> {
     let number = |n: f64| serde_json::json!(n);
     let text = |t: &str| serde_json::json!(t);
     vec![
-        rule("news2", "score_level", Death, Delayed, Physiological, 5.0, &[("score", text("news2")), ("level", text("medium"))]),
+        rule(
+            "news2",
+            "score_level",
+            Death,
+            Delayed,
+            Physiological,
+            5.0,
+            &[("score", text("news2")), ("level", text("medium"))],
+        ),
         rule(
             "heart_rate_high",
             "threshold",
@@ -237,7 +245,13 @@ pub fn default_rules() -> Vec<RuleConfig> {
             Prompt,
             Physiological,
             5.0,
-            &[("input", text("heart_rate")), ("above", number(150.0)), ("clear", number(140.0)), ("event", text("ecg.extreme_tachycardia"))],
+            &[
+                ("input", text("heart_rate")),
+                ("above", number(150.0)),
+                ("clear", number(140.0)),
+                ("label", text("heart rate")),
+                ("event", text("ecg.extreme_tachycardia")),
+            ],
         ),
         rule(
             "heart_rate_low",
@@ -246,7 +260,13 @@ pub fn default_rules() -> Vec<RuleConfig> {
             Prompt,
             Physiological,
             5.0,
-            &[("input", text("heart_rate")), ("below", number(40.0)), ("clear", number(45.0)), ("event", text("ecg.extreme_bradycardia"))],
+            &[
+                ("input", text("heart_rate")),
+                ("below", number(40.0)),
+                ("clear", number(45.0)),
+                ("label", text("heart rate")),
+                ("event", text("ecg.extreme_bradycardia")),
+            ],
         ),
         rule(
             "asystole",
@@ -255,7 +275,12 @@ pub fn default_rules() -> Vec<RuleConfig> {
             Prompt,
             Physiological,
             0.0,
-            &[("input", text("since_last_qrs")), ("above", number(4.0)), ("event", text("ecg.asystole"))],
+            &[
+                ("input", text("since_last_qrs")),
+                ("above", number(4.0)),
+                ("label", text("no heartbeat in the ECG for")),
+                ("event", text("ecg.asystole")),
+            ],
         ),
         rule("signal_lost", "signal_lost", Reversible, Delayed, Technical, 0.0, &[]),
         rule("source_silent", "source_silent", Reversible, Prompt, Technical, 0.0, &[]),

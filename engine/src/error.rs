@@ -25,7 +25,9 @@ pub enum RunError {
         source: KafkaError,
     },
     /// Another process took this instance's place.
-    #[error("another process runs as instance `{instance}`: each process of a group needs its own `kafka.instance`")]
+    #[error(
+        "another process runs as instance `{instance}`: each process of a group needs its own `kafka.instance`"
+    )]
     Fenced {
         /// The instance.
         instance: String,

@@ -2,8 +2,8 @@
 //! In: rows gathered by the compute hop. Out: per row a probability, a refusal or a failure; a row's outcome never
 //! depends on which other rows are computed with it.
 
-use auscult_models::predict::Failure;
 use auscult_models::manifest::Manifest;
+use auscult_models::predict::Failure;
 use auscult_models::{Model, ModelIdentity, Outcome, Package, Predictor, Row, Runtime, features};
 use auscult_operators::signal::{EventTime, Readings, Span};
 
@@ -33,8 +33,13 @@ impl PlannedModel {
             sha256: manifest.sha256.clone(),
             runtime: runtime.as_ref().map_or_else(|_| "none".into(), |r| r.name()),
         };
-        let mut planned =
-            Self { manifest, identity, unavailable: runtime.as_ref().err().cloned(), package, runtime: runtime.ok() };
+        let mut planned = Self {
+            manifest,
+            identity,
+            unavailable: runtime.as_ref().err().cloned(),
+            package,
+            runtime: runtime.ok(),
+        };
         if planned.unavailable.is_none() {
             planned.unavailable = planned.open().err();
         }
@@ -131,8 +136,11 @@ pub(crate) fn due(plan: &Plan, patient: &Patient, readings: &Readings, end: Even
 /// Answers every row, model by model.
 pub(crate) fn infer(models: &mut Models, computed: &mut [Computed]) {
     for (index, model) in models.list.iter_mut().enumerate() {
-        let mut asked: Vec<&mut Due> =
-            computed.iter_mut().flat_map(|c| &mut c.due).filter(|d| d.model == index && d.outcome.is_none()).collect();
+        let mut asked: Vec<&mut Due> = computed
+            .iter_mut()
+            .flat_map(|c| &mut c.due)
+            .filter(|d| d.model == index && d.outcome.is_none())
+            .collect();
         if asked.is_empty() {
             continue;
         }

@@ -84,14 +84,16 @@ pub(crate) fn glance(plan: &Plan, patient: &Patient, sealed: &Sealed, c: &Comput
     let news2 = c.scores.iter().find(|s| s.score == "news2");
     let open: Vec<_> =
         plan.rules.iter().zip(&patient.rules).filter_map(|(r, s)| s.alert.as_ref().map(|a| (r, a))).collect();
-    let loudest = open.iter().filter(|(_, a)| !a.acknowledged).map(|(r, _)| weight(r.priority, r.category)).max();
+    let loudest =
+        open.iter().filter(|(_, a)| !a.acknowledged).map(|(r, _)| weight(r.priority, r.category)).max();
     let probability = patient.models.first().and_then(|m| match m.current(now) {
         Some(Outcome::Probability(p)) => Some(p.value),
         _ => None,
     });
     let level = news2.and_then(|s| s.level_low).map_or(0, |l| i64::from(l.rank));
     let points = news2.and_then(|s| s.low).unwrap_or(0);
-    let urgency = loudest.unwrap_or(0) * 1000 + level * 100 + points * 10 + (probability.unwrap_or(0.0) * 9.0) as i64;
+    let urgency =
+        loudest.unwrap_or(0) * 1000 + level * 100 + points * 10 + (probability.unwrap_or(0.0) * 9.0) as i64;
     let alerts = open
         .iter()
         .map(|(rule, alert)| {
@@ -161,14 +163,20 @@ fn score(s: &ScoreResult) -> Value {
 }
 
 fn model(patient: &Patient, now: EventTime) -> Value {
-    let Some(m) = patient.models.first() else { return json!({"state": "unavailable", "reason": "no model planned"}) };
+    let Some(m) = patient.models.first() else {
+        return json!({"state": "unavailable", "reason": "no model planned"});
+    };
     let name = &m.identity.name;
     if let Some(why) = &m.unavailable {
         return json!({"name": name, "probability": null, "state": "unavailable", "reason": why});
     }
     match m.current(now) {
-        None => json!({"name": name, "probability": null, "state": "waiting", "reason": "first evaluation to come"}),
-        Some(Outcome::Probability(p)) => json!({"name": name, "probability": p.value, "state": "ok", "reason": ""}),
+        None => {
+            json!({"name": name, "probability": null, "state": "waiting", "reason": "first evaluation to come"})
+        }
+        Some(Outcome::Probability(p)) => {
+            json!({"name": name, "probability": p.value, "state": "ok", "reason": ""})
+        }
         Some(Outcome::Refused { missing_inputs, .. }) => {
             let names: Vec<&str> = missing_inputs.iter().map(|i| i.feature.as_str()).collect();
             let reason = format!("missing: {}", names.join(", "));

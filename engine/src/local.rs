@@ -50,7 +50,13 @@ impl Local {
             .map(|at| {
                 let p = &mut self.partitions[at];
                 let value = crate::decode::encode_tick(now).into();
-                p.waiting.push(Record { offset: p.next, timestamp: now, key: Default::default(), value, json: false });
+                p.waiting.push(Record {
+                    offset: p.next,
+                    timestamp: now,
+                    key: Default::default(),
+                    value,
+                    json: false,
+                });
                 p.next += 1;
                 (at, self.step(at))
             })
@@ -71,7 +77,8 @@ impl Local {
 
     /// How it stands.
     pub fn status(&self) -> Status {
-        let mut status = Status { ready: true, events: self.told.0, scores: self.told.1, ..Status::default() };
+        let mut status =
+            Status { ready: true, events: self.told.0, scores: self.told.1, ..Status::default() };
         let (mut accounts, mut samples) = (Accounts::default(), SampleCounts::default());
         for p in &self.partitions {
             accounts.add(&p.worker.accounts);
@@ -100,6 +107,7 @@ impl Local {
 
 /// The partition of a key: FNV-1a, so that it is the same everywhere.
 fn place(key: &[u8], partitions: usize) -> usize {
-    let hash = key.iter().fold(0xcbf2_9ce4_8422_2325_u64, |h, b| (h ^ u64::from(*b)).wrapping_mul(0x0100_0000_01b3));
+    let hash =
+        key.iter().fold(0xcbf2_9ce4_8422_2325_u64, |h, b| (h ^ u64::from(*b)).wrapping_mul(0x0100_0000_01b3));
     (hash % partitions as u64) as usize
 }

@@ -85,7 +85,8 @@ pub fn page(status: &Status) -> String {
     let rejects: Vec<(&str, u64)> = a.rejects.iter().map(|(c, n)| (*c, *n)).collect();
     counters("auscult_rejects_total", "code", &rejects);
     let s = &status.samples;
-    let samples = [("taken", s.taken), ("bridged", s.bridged), ("late", s.late), ("overlapping", s.overlapping)];
+    let samples =
+        [("taken", s.taken), ("bridged", s.bridged), ("late", s.late), ("overlapping", s.overlapping)];
     counters("auscult_samples_total", "outcome", &samples);
     for (name, n) in [
         ("auscult_events_total", status.events),

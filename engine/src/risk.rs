@@ -15,8 +15,8 @@ mod threshold;
 
 pub(crate) use emit::judge;
 pub use event::{
-    AlertState, Category, Completeness, Decider, Driver, EvidenceBody, Harm, INTENDED_USE, Input, Onset, Phase,
-    Priority, RiskEvent, ScoreEvent, SourceRange, Window, deterministic_id,
+    AlertState, Category, Completeness, Decider, Driver, EvidenceBody, Harm, INTENDED_USE, Input, Onset,
+    Phase, Priority, RiskEvent, ScoreEvent, SourceRange, Window, deterministic_id,
 };
 pub use judge::{Condition, Facts, Look, RuleSpec, Verdict};
 pub use machine::{Alert, Rule, RuleState, Transition};

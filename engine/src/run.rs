@@ -230,10 +230,17 @@ impl Service<'_> {
 
     fn heartbeat(&mut self, state: &str) {
         self.beats += 1;
-        let models: Vec<_> = self.plan.models.iter().map(|m| json!({
-            "name": m.identity.name, "sha256": m.identity.sha256, "runtime": m.identity.runtime,
-            "state": if m.unavailable.is_some() { "unavailable" } else { "running" },
-        })).collect();
+        let models: Vec<_> = self
+            .plan
+            .models
+            .iter()
+            .map(|m| {
+                json!({
+                    "name": m.identity.name, "sha256": m.identity.sha256, "runtime": m.identity.runtime,
+                    "state": if m.unavailable.is_some() { "unavailable" } else { "running" },
+                })
+            })
+            .collect();
         let a = &self.status.accounts;
         let body = json!({
             "instance": self.config.kafka.instance, "sequence": self.beats, "state": state,
@@ -323,7 +330,8 @@ fn archive_loop(root: &Path, topic: &str, from: &Receiver<ToArchive>, state: &Ar
                 open.remove(&partition);
             }
             ToArchive::Effects(partition, effects) => {
-                let slot = open.entry(partition).or_insert_with(|| Some(Archive::open(root, topic, partition)));
+                let slot =
+                    open.entry(partition).or_insert_with(|| Some(Archive::open(root, topic, partition)));
                 let Some(archive) = slot else { continue };
                 let before = archive.files;
                 if let Err(e) = archive.take(&effects) {

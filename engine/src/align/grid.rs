@@ -84,7 +84,8 @@ pub(super) fn append(
         Ok(at) => at,
         Err(at) => {
             // A rate of zero never equals that of a wave: the first sample resets.
-            let clock = Clock { channel: wave.channel, rate: Hertz(0.0), origin: wave.start, next: 0, last: 0.0 };
+            let clock =
+                Clock { channel: wave.channel, rate: Hertz(0.0), origin: wave.start, next: 0, last: 0.0 };
             clocks.insert(at, clock);
             at
         }
@@ -148,7 +149,14 @@ fn place(
     if fresh {
         let start = clock.time_of(clock.next);
         let range = sealed.raw.len()..sealed.raw.len();
-        sealed.runs.push(RunMeta { channel: clock.channel, rate: clock.rate, start, reset, bridged: 0, range });
+        sealed.runs.push(RunMeta {
+            channel: clock.channel,
+            rate: clock.rate,
+            start,
+            reset,
+            bridged: 0,
+            range,
+        });
     }
     let Some(run) = sealed.runs.last_mut() else { return };
     for k in 1..=gap {

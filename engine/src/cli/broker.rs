@@ -60,12 +60,13 @@ pub(super) fn ensure(kafka: &Kafka) -> Result<(), RunError> {
         .build()
         .map_err(RunError::io("start", "the admin client"))?;
     let options = AdminOptions::new().operation_timeout(Some(TIMEOUT));
-    let results = runtime
-        .block_on(admin.create_topics(&new, &options))
-        .map_err(RunError::kafka("create topics"))?;
+    let results =
+        runtime.block_on(admin.create_topics(&new, &options)).map_err(RunError::kafka("create topics"))?;
     for (result, topic) in results.into_iter().zip(&missing) {
         match result {
-            Ok(_) | Err((_, rdkafka::error::RDKafkaErrorCode::TopicAlreadyExists)) => info!(topic = topic.name, "created"),
+            Ok(_) | Err((_, rdkafka::error::RDKafkaErrorCode::TopicAlreadyExists)) => {
+                info!(topic = topic.name, "created")
+            }
             Err((_, code)) => {
                 return Err(RunError::kafka("create a topic")(rdkafka::error::KafkaError::AdminOp(code)));
             }

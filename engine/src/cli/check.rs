@@ -55,8 +55,14 @@ pub(super) fn run(args: &Args) -> Result<(), RunError> {
     println!("configuration: ok, config_hash {}", plan.config_hash);
     let list = |names: Vec<String>| if names.is_empty() { "none".into() } else { names.join(", ") };
     println!("operators: {}", list(plan.operators.iter().map(|o| o.0.name.into()).collect()));
-    println!("models: {}", list(plan.models.iter().map(|m| format!("{} on {}", m.identity.name, m.identity.runtime)).collect()));
-    println!("rules: {}", list(plan.rules.iter().map(|r| format!("{} ({:?})", r.name, r.priority)).collect()));
+    println!(
+        "models: {}",
+        list(plan.models.iter().map(|m| format!("{} on {}", m.identity.name, m.identity.runtime)).collect())
+    );
+    println!(
+        "rules: {}",
+        list(plan.rules.iter().map(|r| format!("{} ({:?})", r.name, r.priority)).collect())
+    );
     if args.offline {
         println!("broker: not asked (--offline)");
     } else {

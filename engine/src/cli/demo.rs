@@ -54,7 +54,10 @@ pub(super) fn run(args: &Args) -> Result<(), RunError> {
     let plan = Arc::new(plan);
     let shared = Arc::new(Shared::new(&plan, "demo", true));
     let address = http::serve(&format!("127.0.0.1:{}", args.port), shared.clone())?;
-    println!("Auscult demo: {} simulated beds. Decision support for research; not a medical device.", args.beds);
+    println!(
+        "Auscult demo: {} simulated beds. Decision support for research; not a medical device.",
+        args.beds
+    );
     for m in &plan.models {
         match &m.unavailable {
             None => println!("model {} {} on {}", m.identity.name, m.identity.version, m.identity.runtime),

@@ -60,7 +60,9 @@ impl Feed {
             for (label, why) in recording.unmapped() {
                 tracing::warn!(recording = recording.name, label, why = %why, "a signal has no channel and is left out");
             }
-            names.push(path.file_stem().map_or_else(|| recording.name.clone(), |s| s.to_string_lossy().into()));
+            names.push(
+                path.file_stem().map_or_else(|| recording.name.clone(), |s| s.to_string_lossy().into()),
+            );
             recordings.push(recording);
         }
         let n = args.patients.unwrap_or(recordings.len()).max(1);
@@ -81,16 +83,21 @@ impl Feed {
 
     /// Which patient plays which recording, as JSON.
     pub(super) fn map(&self) -> serde_json::Value {
-        self.patients.iter().map(|(id, r)| (id.expose().to_string(), serde_json::Value::from(self.names[*r].clone()))).collect()
+        self.patients
+            .iter()
+            .map(|(id, r)| (id.expose().to_string(), serde_json::Value::from(self.names[*r].clone())))
+            .collect()
     }
 
     /// All frames, merged.
     pub(super) fn frames(&self) -> Merged<'_> {
         let session = u64::try_from(self.start.micros()).unwrap_or(0);
-        let mut merged = Merged { feeds: Vec::new(), heap: BinaryHeap::new(), until: self.until.map(|u| self.start + u) };
+        let mut merged =
+            Merged { feeds: Vec::new(), heap: BinaryHeap::new(), until: self.until.map(|u| self.start + u) };
         for (patient, r) in &self.patients {
             let source = SourceId(self.source.clone().into());
-            let feed = frames(&self.recordings[*r], patient.clone(), source, session, self.start, self.frame_s);
+            let feed =
+                frames(&self.recordings[*r], patient.clone(), source, session, self.start, self.frame_s);
             merged.feeds.push(Player { frames: feed, last: None, ended: false });
             merged.refill(merged.feeds.len() - 1);
         }
@@ -157,9 +164,10 @@ pub(super) fn start_time(asked: Option<&str>, span: Span) -> Result<EventTime, R
     match asked {
         Some("now") => Ok(clock::now().epoch_start()),
         None => Ok((clock::now() - span).epoch_start()),
-        Some(text) => text
-            .parse::<jiff::Timestamp>()
-            .map(|t| EventTime::from_micros(t.as_microsecond()))
-            .map_err(|e| RunError::Usage(format!("--start is `{text}`: {e}; expected 2026-01-31T12:00:00Z or `now`"))),
+        Some(text) => {
+            text.parse::<jiff::Timestamp>().map(|t| EventTime::from_micros(t.as_microsecond())).map_err(|e| {
+                RunError::Usage(format!("--start is `{text}`: {e}; expected 2026-01-31T12:00:00Z or `now`"))
+            })
+        }
     }
 }

@@ -51,7 +51,11 @@ pub(super) fn run(args: &Args) -> Result<(), RunError> {
         if !args.json {
             println!("{}", name(family));
             for card in &cards {
-                println!("  {:24} {}", card["name"].as_str().unwrap_or(""), card["summary"].as_str().unwrap_or(""));
+                println!(
+                    "  {:24} {}",
+                    card["name"].as_str().unwrap_or(""),
+                    card["summary"].as_str().unwrap_or("")
+                );
             }
         }
         all.insert(name(family), cards.into());

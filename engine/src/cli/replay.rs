@@ -89,7 +89,8 @@ impl Sinks {
         let beats_path = args.out.join("beats.csv");
         let file = std::fs::File::create(&beats_path).map_err(RunError::io("create", &beats_path))?;
         let mut beats = std::io::BufWriter::new(file);
-        writeln!(beats, "patient,kind,channel,time_us,amplitude,confidence").map_err(RunError::io("write", &beats_path))?;
+        writeln!(beats, "patient,kind,channel,time_us,amplitude,confidence")
+            .map_err(RunError::io("write", &beats_path))?;
         let root = args.out.join("archive");
         let count = if args.archive { args.partitions.max(1) } else { 0 };
         let archives = (0..count).map(|p| Archive::open(&root, "replay", p as i32)).collect();
@@ -103,8 +104,14 @@ impl Sinks {
             for b in beats {
                 let kind = format!("{:?}", b.kind).to_lowercase();
                 let (channel, time) = (b.channel.row().name, b.time.micros());
-                writeln!(self.beats, "{},{kind},{channel},{time},{},{}", patient.expose(), b.amplitude, b.confidence)
-                    .map_err(RunError::io("write", &self.beats_path))?;
+                writeln!(
+                    self.beats,
+                    "{},{kind},{channel},{time},{},{}",
+                    patient.expose(),
+                    b.amplitude,
+                    b.confidence
+                )
+                .map_err(RunError::io("write", &self.beats_path))?;
             }
         }
         if let Some(archive) = self.archives.get_mut(partition) {
@@ -124,6 +131,7 @@ pub(super) fn progress(n: u64) -> ProgressBar {
     if !std::io::stderr().is_terminal() {
         return ProgressBar::hidden();
     }
-    let style = ProgressStyle::with_template("{bar:40} {percent:>3} %  {human_pos} frames  {per_sec}  {eta} left");
+    let style =
+        ProgressStyle::with_template("{bar:40} {percent:>3} %  {human_pos} frames  {per_sec}  {eta} left");
     ProgressBar::new(n).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
 }

@@ -163,7 +163,9 @@ impl Sender {
     }
 
     fn finish(self) -> Result<(), RunError> {
-        self.producer.flush(Timeout::After(Duration::from_secs(60))).map_err(RunError::kafka("send the last frames"))?;
+        self.producer
+            .flush(Timeout::After(Duration::from_secs(60)))
+            .map_err(RunError::kafka("send the last frames"))?;
         println!("frames sent: {}", self.sent);
         Ok(())
     }

@@ -1,7 +1,9 @@
 //! The checks between a wire frame and a frame that may be computed on.
 //! In: a wire frame, the record key, the broker time. Out: a frame in canonical units, or a reject.
 
-use auscult_operators::signal::frame::{Action, Command, DeviceStatus, Observation, PatientId, Samples, SourceId, Wave};
+use auscult_operators::signal::frame::{
+    Action, Command, DeviceStatus, Observation, PatientId, Samples, SourceId, Wave,
+};
 use auscult_operators::signal::units::Conversion;
 use auscult_operators::signal::{ChannelId, EventTime, Frame, Hertz, Span, Unit};
 
@@ -30,7 +32,8 @@ pub(super) fn frame(wire: wire::Frame, key: &[u8], broker_time: EventTime) -> Re
         return Err(Reject::over("clock_ahead", &limits::AHEAD_S, ahead.seconds()));
     }
     let waves = wire.waves.into_iter().map(|w| wave(w, time)).collect::<Result<Vec<_>, _>>()?;
-    let mut observations = wire.observations.iter().map(|o| observation(o, time)).collect::<Result<Vec<_>, _>>()?;
+    let mut observations =
+        wire.observations.iter().map(|o| observation(o, time)).collect::<Result<Vec<_>, _>>()?;
     if let Some(c) = &wire.context {
         context(c, time, &mut observations)?;
     }
@@ -67,15 +70,19 @@ fn count(limit: &Limit, found: usize) -> Result<(), Reject> {
 fn event_time(us: i64) -> Result<EventTime, Reject> {
     let s = us.div_euclid(1_000_000);
     if s < TIME_RANGE_S.0 || s >= TIME_RANGE_S.1 {
-        return Err(Reject::new("bad_time", format!("found {s} s since 1970, expected the years 2000 to 2100")));
+        return Err(Reject::new(
+            "bad_time",
+            format!("found {s} s since 1970, expected the years 2000 to 2100"),
+        ));
     }
     Ok(EventTime::from_micros(us))
 }
 
 fn channel(mdc: u32, name: &str, wave: bool) -> Result<ChannelId, Reject> {
     // A text that is not in the table may be anything, even a name: it is not repeated.
-    let known = ChannelId::from_mdc(mdc)
-        .or_else(|| ChannelId::named(name).or_else(|| ChannelId::from_label(name)).filter(|_| !name.is_empty()));
+    let known = ChannelId::from_mdc(mdc).or_else(|| {
+        ChannelId::named(name).or_else(|| ChannelId::from_label(name)).filter(|_| !name.is_empty())
+    });
     let id = known.ok_or_else(|| Reject::new("unknown_channel", format!("MDC code {mdc}")))?;
     if id.row().kind.is_wave() != wave {
         return Err(Reject::new("wrong_kind", format!("channel {} as a {}", id.row().name, kind_word(wave))));
@@ -136,23 +143,35 @@ fn samples(w: &wire::Wave, unit: Conversion, name: &str) -> Result<Samples, Reje
         return Err(Reject::new("bad_samples", format!("channel {name} needs either counts or values")));
     }
     if w.counts.is_empty() {
-        let convert = |v: f32| if v.is_finite() { (f64::from(v) * unit.factor + unit.offset) as f32 } else { v };
-        let values = w.values.iter().map(|v| Some(convert(*v)).filter(|x| x.abs() <= SAMPLE_ABS_MAX).unwrap_or(f32::NAN));
+        let convert =
+            |v: f32| if v.is_finite() { (f64::from(v) * unit.factor + unit.offset) as f32 } else { v };
+        let values = w
+            .values
+            .iter()
+            .map(|v| Some(convert(*v)).filter(|x| x.abs() <= SAMPLE_ABS_MAX).unwrap_or(f32::NAN));
         return Ok(Samples::Values(values.collect()));
     }
     if w.counts.len() % 2 != 0 {
-        return Err(Reject::new("bad_samples", format!("channel {name} has {} bytes of counts", w.counts.len())));
+        return Err(Reject::new(
+            "bad_samples",
+            format!("channel {name} has {} bytes of counts", w.counts.len()),
+        ));
     }
     let scale = w.scale * unit.factor;
     let offset = w.offset * unit.factor + unit.offset;
     let extreme = scale.abs() * 32_768.0 + offset.abs();
     if !scale.is_normal() || !offset.is_finite() || extreme > f64::from(SAMPLE_ABS_MAX) {
-        return Err(Reject::new("bad_scale", format!("channel {name}: scale {} offset {}", w.scale, w.offset)));
+        return Err(Reject::new(
+            "bad_scale",
+            format!("channel {name}: scale {} offset {}", w.scale, w.offset),
+        ));
     }
     let missing = match w.missing_count.map(i16::try_from) {
         None => None,
         Some(Ok(m)) => Some(m),
-        Some(Err(_)) => return Err(Reject::new("bad_value", format!("channel {name}: missing_count is not 16 bits"))),
+        Some(Err(_)) => {
+            return Err(Reject::new("bad_value", format!("channel {name}: missing_count is not 16 bits")));
+        }
     };
     let counts = w.counts.chunks_exact(2).map(|b| i16::from_le_bytes([b[0], b[1]])).collect();
     Ok(Samples::Counts { counts, scale, offset, missing })
@@ -167,7 +186,10 @@ fn observation(o: &wire::Observation, frame_time: EventTime) -> Result<Observati
         return Err(Reject::new("bad_time", format!("{name} was observed after its frame")));
     }
     if o.value.is_some_and(|v| !v.is_finite()) {
-        return Err(Reject::new("bad_value", format!("{name} is not a finite number: leave the value out instead")));
+        return Err(Reject::new(
+            "bad_value",
+            format!("{name} is not a finite number: leave the value out instead"),
+        ));
     }
     let quality = o.quality.unwrap_or(1.0);
     if !(0.0..=1.0).contains(&quality) {

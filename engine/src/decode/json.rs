@@ -151,7 +151,12 @@ impl JsonFrame {
             commands: self
                 .commands
                 .into_iter()
-                .map(|c| wire::Command { action: c.action as i32, rule: c.rule, actor: c.actor, for_s: c.for_s })
+                .map(|c| wire::Command {
+                    action: c.action as i32,
+                    rule: c.rule,
+                    actor: c.actor,
+                    for_s: c.for_s,
+                })
                 .collect(),
             tick: self.tick.map(|JsonTick {}| wire::Tick {}),
         }

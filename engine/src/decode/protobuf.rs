@@ -26,7 +26,10 @@ pub(super) fn parse(bytes: Bytes) -> Result<wire::Frame, Reject> {
 /// ```
 pub fn encode(frame: &Frame) -> Vec<u8> {
     let (context, observations) = frame.observations.iter().partition::<Vec<_>, _>(|o| {
-        o.channel.row().kind == Kind::Context && o.observed_at == frame.time && o.value.is_some() && o.quality == 1.0
+        o.channel.row().kind == Kind::Context
+            && o.observed_at == frame.time
+            && o.value.is_some()
+            && o.quality == 1.0
     });
     let mut out = wire::Frame {
         patient: frame.patient.expose().into(),

@@ -4,7 +4,9 @@
 use auscult_operators::score::ScoreResult;
 use auscult_operators::signal::{EventTime, Kind, Readings, Span};
 
-use super::event::{EvidenceBody, INTENDED_USE, Phase, RiskEvent, ScoreEvent, SourceRange, Window, deterministic_id};
+use super::event::{
+    EvidenceBody, INTENDED_USE, Phase, RiskEvent, ScoreEvent, SourceRange, Window, deterministic_id,
+};
 use super::judge::Look;
 use super::machine::{Rule, Transition};
 use crate::align::{Evidence, Sealed};
@@ -153,7 +155,11 @@ fn tell_scores(
         patient.scores[at] = Some((result.clone(), now));
         let us = now.micros();
         let event = ScoreEvent {
-            id: deterministic_id(&[patient.id.expose().as_bytes(), result.score.as_bytes(), &us.to_le_bytes()]),
+            id: deterministic_id(&[
+                patient.id.expose().as_bytes(),
+                result.score.as_bytes(),
+                &us.to_le_bytes(),
+            ]),
             patient: patient.id.expose().into(),
             event_time_us: us,
             result: result.clone(),

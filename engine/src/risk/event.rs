@@ -103,10 +103,12 @@ impl Priority {
     /// ```
     pub fn derived(harm: Harm, onset: Onset) -> Self {
         match (harm, onset) {
-            (Harm::Death, Onset::Immediate | Onset::Prompt) | (Harm::Reversible, Onset::Immediate) => Self::High,
-            (Harm::Death, Onset::Delayed) | (Harm::Reversible, Onset::Prompt) | (Harm::Minor, Onset::Immediate) => {
-                Self::Medium
+            (Harm::Death, Onset::Immediate | Onset::Prompt) | (Harm::Reversible, Onset::Immediate) => {
+                Self::High
             }
+            (Harm::Death, Onset::Delayed)
+            | (Harm::Reversible, Onset::Prompt)
+            | (Harm::Minor, Onset::Immediate) => Self::Medium,
             (Harm::Reversible, Onset::Delayed) | (Harm::Minor, Onset::Prompt) => Self::Low,
             (Harm::Minor, Onset::Delayed) => Self::Advisory,
         }

@@ -161,7 +161,12 @@ impl RuleState {
 }
 
 impl Alert {
-    fn advance(&mut self, rule: &Rule, verdict: Verdict, now: EventTime) -> Option<(Phase, bool, &'static str)> {
+    fn advance(
+        &mut self,
+        rule: &Rule,
+        verdict: Verdict,
+        now: EventTime,
+    ) -> Option<(Phase, bool, &'static str)> {
         match verdict {
             Verdict::Met(facts) => self.met(rule, *facts, now).map(|phase| (phase, false, "")),
             Verdict::NotMet => {

@@ -2,7 +2,7 @@
 //! In: a value still valid, or a reading of this epoch. Out: met beyond the limit; once the alert is on, until the
 //! value is back past the clearing limit.
 
-use auscult_operators::operator::{defaults, params};
+use auscult_operators::operator::params;
 use auscult_operators::params::ParamError;
 use auscult_operators::registry;
 use auscult_operators::signal::{ChannelId, EventTime, Missing, Span};
@@ -24,6 +24,8 @@ pub struct Params {
     pub below: Option<f64>,
     /// The value at which an alert that is on may end: below it for `above`, above it for `below`.
     pub clear: Option<f64>,
+    /// What the input is called in the text of the event; its name by default.
+    pub label: String,
     /// Kind of the event.
     pub event: String,
     /// Lowest quality with which the value is used, 0 to 1.
@@ -34,9 +36,10 @@ impl Default for Params {
     fn default() -> Self {
         Self {
             input: "heart_rate".into(),
-            above: Some(140.0),
+            above: None,
             below: None,
             clear: None,
+            label: String::new(),
             event: "threshold".into(),
             quality_floor: 0.5,
         }
@@ -51,9 +54,13 @@ pub static SPEC: RuleSpec = RuleSpec {
                   is missing, stale, implausible or of poor quality makes the rule unknown: it neither starts nor ends \
                   an alert.",
     schema: || schemars::schema_for!(Params),
-    defaults: defaults::<Params>,
+    defaults: || params_json(&Params { above: Some(140.0), ..Params::default() }),
     build,
 };
+
+fn params_json(params: &Params) -> serde_json::Value {
+    serde_json::to_value(params).unwrap_or_default()
+}
 
 struct Threshold {
     params: Params,
@@ -118,7 +125,9 @@ impl Condition for Threshold {
         if !met {
             return Verdict::NotMet;
         }
-        let text = format!("{} {} {}: {:.1} {}", p.input, word, threshold, found.value, self.unit);
+        let label = if p.label.is_empty() { &p.input } else { &p.label };
+        let unit = self.unit.trim_start_matches('{').trim_end_matches('}');
+        let text = format!("{label} {:.1} {unit}, {word} {threshold}", found.value);
         Verdict::Met(Box::new(Facts {
             rank: 1,
             kind: p.event.clone(),

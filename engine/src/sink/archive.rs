@@ -7,16 +7,16 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayBuilder, ArrayRef, Float32Builder, Float64Builder, Int16Builder, Int32Builder, Int64Builder, ListBuilder,
-    RecordBatch, StringBuilder, UInt64Builder,
+    ArrayBuilder, ArrayRef, Float32Builder, Float64Builder, Int16Builder, Int32Builder, Int64Builder,
+    ListBuilder, RecordBatch, StringBuilder, UInt64Builder,
 };
 use arrow::datatypes::{DataType, Field, Schema};
 use auscult_operators::signal::frame::{Observation, Samples, Wave};
 use auscult_operators::signal::{EventTime, Frame};
 use serde::Serialize;
 
-use super::parquet_table::Table;
 pub use super::parquet_table::ArchiveError;
+use super::parquet_table::Table;
 use crate::align::{Evidence, Fate};
 use crate::effects::Effect;
 
@@ -97,12 +97,24 @@ impl Archive {
             match effect {
                 Effect::Frame(frame, fate) => self.frame(frame, *offset, *fate)?,
                 Effect::Score(score, evidence) => {
-                    self.body(Kind::Scores, &score.id, &score.patient, score.event_time_us, "score", score, evidence)?;
+                    self.body(
+                        Kind::Scores,
+                        &score.id,
+                        &score.patient,
+                        score.event_time_us,
+                        "score",
+                        score,
+                        evidence,
+                    )?;
                 }
                 Effect::Event(e, evidence) => {
                     self.body(Kind::Events, &e.id, &e.patient, e.event_time_us, &e.kind, e, evidence)?;
                 }
-                Effect::Roll | Effect::Aside(..) | Effect::Features(..) | Effect::Beats(..) | Effect::Glance(..) => {}
+                Effect::Roll
+                | Effect::Aside(..)
+                | Effect::Features(..)
+                | Effect::Beats(..)
+                | Effect::Glance(..) => {}
             }
         }
         Ok(())
@@ -255,8 +267,24 @@ impl Rows {
         let list = |n, t| Field::new(n, DataType::List(Arc::new(Field::new("item", t, true))), true);
         let number = |n| Field::new(n, DataType::Float64, false);
         let count = |n| Field::new(n, DataType::UInt64, false);
-        let head = || vec![text("patient"), text("source"), count("session"), count("sequence"), text("channel"), text("unit")];
-        let tail = || vec![text("topic"), Field::new("partition", DataType::Int32, false), long("record_offset"), text("status")];
+        let head = || {
+            vec![
+                text("patient"),
+                text("source"),
+                count("session"),
+                count("sequence"),
+                text("channel"),
+                text("unit"),
+            ]
+        };
+        let tail = || {
+            vec![
+                text("topic"),
+                Field::new("partition", DataType::Int32, false),
+                long("record_offset"),
+                text("status"),
+            ]
+        };
         let fields = match self {
             Rows::Waveforms(_) => [
                 head(),
@@ -418,8 +446,11 @@ impl NumericRows {
     }
 
     fn finish(&mut self) -> Vec<ArrayRef> {
-        let middle: Vec<ArrayRef> =
-            vec![Arc::new(self.value.finish()), Arc::new(self.observed.finish()), Arc::new(self.quality.finish())];
+        let middle: Vec<ArrayRef> = vec![
+            Arc::new(self.value.finish()),
+            Arc::new(self.observed.finish()),
+            Arc::new(self.quality.finish()),
+        ];
         self.common.finish(Arc::new(self.patient.finish()), middle)
     }
 }

@@ -69,7 +69,8 @@ impl Files {
                 Effect::Event(e, _) => self.events.line(e)?,
                 Effect::Score(s, _) => self.scores.line(s)?,
                 Effect::Aside(_, reject) => {
-                    let body = serde_json::json!({"offset": offset, "code": reject.code, "detail": reject.detail});
+                    let body =
+                        serde_json::json!({"offset": offset, "code": reject.code, "detail": reject.detail});
                     self.rejects.line(&body)?;
                 }
                 Effect::Features(patient, time, readings) => {

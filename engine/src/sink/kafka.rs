@@ -85,9 +85,14 @@ impl KafkaSink {
                 topic: format!("{}events", self.prefix),
                 key: e.patient.clone().into_bytes(),
                 value: serde_json::to_vec(e).unwrap_or_default(),
-                headers: cloud_event(&e.id, &format!("org.auscult.risk.{}", e.kind), e.event_time_us, &self.instance)
-                    .chain(self.place(partition, evidence))
-                    .collect(),
+                headers: cloud_event(
+                    &e.id,
+                    &format!("org.auscult.risk.{}", e.kind),
+                    e.event_time_us,
+                    &self.instance,
+                )
+                .chain(self.place(partition, evidence))
+                .collect(),
             }),
             Effect::Score(s, evidence) => Some(Output {
                 topic: format!("{}scores", self.prefix),
@@ -134,7 +139,11 @@ impl KafkaSink {
         }
     }
 
-    fn place(&self, partition: i32, evidence: &Evidence) -> impl Iterator<Item = (&'static str, String)> + use<> {
+    fn place(
+        &self,
+        partition: i32,
+        evidence: &Evidence,
+    ) -> impl Iterator<Item = (&'static str, String)> + use<> {
         let (first, last) = evidence.offsets.unwrap_or((-1, -1));
         [
             ("auscult_input_topic", self.input_topic.clone()),
@@ -221,14 +230,18 @@ impl KafkaSink {
 
 fn init(config: &ClientConfig) -> Result<BaseProducer, RunError> {
     let producer: BaseProducer = config.create().map_err(RunError::kafka("create a producer"))?;
-    producer.init_transactions(Timeout::After(TIMEOUT)).map_err(RunError::kafka("take over the transactional id"))?;
+    producer
+        .init_transactions(Timeout::After(TIMEOUT))
+        .map_err(RunError::kafka("take over the transactional id"))?;
     Ok(producer)
 }
 
 fn fenced(e: &KafkaError) -> bool {
     matches!(
         e.rdkafka_error_code(),
-        Some(RDKafkaErrorCode::Fenced | RDKafkaErrorCode::ProducerFenced | RDKafkaErrorCode::FencedInstanceId)
+        Some(
+            RDKafkaErrorCode::Fenced | RDKafkaErrorCode::ProducerFenced | RDKafkaErrorCode::FencedInstanceId
+        )
     )
 }
 

@@ -71,9 +71,8 @@ impl Table {
     /// Ends the file and gives it its name, unless a file of that name is there: then this one says the same.
     pub(super) fn finish(self, folder: &Path, name: &str) -> Result<(), ArchiveError> {
         let Self { writer, aside } = self;
-        let file = writer
-            .into_inner()
-            .map_err(|source| ArchiveError::Encode { path: aside.clone(), source })?;
+        let file =
+            writer.into_inner().map_err(|source| ArchiveError::Encode { path: aside.clone(), source })?;
         file.sync_all().map_err(io_error("sync", &aside))?;
         let path = folder.join(name);
         if path.exists() {

@@ -40,7 +40,12 @@ struct Ownership {
 impl ClientContext for Ownership {}
 
 impl ConsumerContext for Ownership {
-    fn rebalance(&self, consumer: &BaseConsumer<Self>, err: rd_kafka_resp_err_t, tpl: &mut TopicPartitionList) {
+    fn rebalance(
+        &self,
+        consumer: &BaseConsumer<Self>,
+        err: rd_kafka_resp_err_t,
+        tpl: &mut TopicPartitionList,
+    ) {
         let assign = err == rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS;
         let result = if assign { self.gain(consumer, tpl) } else { self.lose(consumer, tpl) };
         if let Err(e) = result {
@@ -167,8 +172,10 @@ impl KafkaSource {
         for p in partitions.keys() {
             tpl.add_partition(&self.consumer.context().topic, *p);
         }
-        let found =
-            self.consumer.committed_offsets(tpl, TIMEOUT).map_err(RunError::kafka("read committed offsets"))?;
+        let found = self
+            .consumer
+            .committed_offsets(tpl, TIMEOUT)
+            .map_err(RunError::kafka("read committed offsets"))?;
         let offset = |o| if let Offset::Offset(o) = o { o } else { 0 };
         Ok(found.elements().iter().map(|e| (e.partition(), offset(e.offset()))).collect())
     }
@@ -205,7 +212,9 @@ pub fn heals(e: &KafkaError) -> bool {
 
 fn record<M: Message>(m: &M) -> Record {
     let json = m.headers().is_some_and(|h| {
-        h.iter().any(|h| h.key.eq_ignore_ascii_case("content-type") && h.value == Some(b"application/json".as_slice()))
+        h.iter().any(|h| {
+            h.key.eq_ignore_ascii_case("content-type") && h.value == Some(b"application/json".as_slice())
+        })
     });
     Record {
         offset: m.offset(),
