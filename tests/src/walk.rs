@@ -208,7 +208,7 @@ fn told_once(site: &Site, topic: &str, schema: &str) -> String {
     std::fs::write(&bodies, lines).expect("write");
     assert!(binary::run(["schema", "--write", &schemas]).status.success());
     let schema = format!("{schemas}/{schema}.json");
-    let findings = python::check("check_schemas.py", [&schemas, "--schema", &schema, &bodies]);
+    let findings = python::check("check_schemas.py", [&schemas, &bodies, "--schema", &schema]);
     assert_eq!(findings["lines"].as_u64(), Some(messages.len() as u64), "{findings}");
     let (name, out) = (site.topic(topic), path(format!("{topic}.read.jsonl")));
     let args = ["--brokers", site.client.bootstrap(), "--topic", &name, "--out", &out];

@@ -60,7 +60,7 @@ fn broken() -> Vec<(&'static str, String, &'static str, Vec<&'static str>)> {
             vec!["did you mean `sepsis_vitals`?"],
         ),
         ("unknown kind of rule", rule("treshold", ""), ":3:1", vec!["did you mean `threshold`?"]),
-        ("two rules of one name", two, ":8:1", vec!["two rules are named `a`"]),
+        ("two rules of one name", two, ":9:1", vec!["two rules are named `a`"]),
         (
             "rule without a limit",
             rule("threshold", "params = { input = \"heart_rate\" }\n"),

@@ -58,9 +58,9 @@ fn filters_and_spectra_equal_scipy_on_real_ecg() {
     let mut signals: Vec<Vec<f32>> = recording.waves.iter().map(minute).collect();
     signals.push(noise(signals[0].len()));
     // Enough channels to fill lanes, and one over.
-    signals.extend(
-        (1..15).map(|k| signals[0].iter().skip(k).chain(&signals[1][..k]).copied().collect::<Vec<f32>>()),
-    );
+    let (first, second) = (signals[0].clone(), signals[1].clone());
+    let shifted = |k: usize| first.iter().skip(k).chain(&second[..k]).copied().collect();
+    signals.extend((1..15).map(shifted));
     assert!(signals.len() == 17 && signals.iter().all(|s| s.len() == 21_600));
     let mut cases = Vec::new();
     for kind in [Kind::Ecg, Kind::Ppg, Kind::Pressure, Kind::Respiration, Kind::Eeg] {
