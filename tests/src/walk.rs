@@ -29,9 +29,7 @@ pub struct Load {
 
 /// Runs the whole job; panics at the first promise that does not hold. The figures, one a line.
 pub fn main_job(client: &Client, mitdb: &Path, load: Load) -> Vec<String> {
-    let properties = "\"message.max.bytes\" = \"2000000\"";
-    let tables = SENSITIVE;
-    let options = Options { roll_s: Some(load.roll_s), properties, tables, ..Options::default() };
+    let options = Options { roll_s: Some(load.roll_s), tables: SENSITIVE, ..Options::default() };
     let site = Site::new(client, &options);
     let mut running = site.run();
     let mut figures = Vec::new();

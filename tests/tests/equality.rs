@@ -84,7 +84,7 @@ fn live_runs_of_simulated_beds_complete_news2_and_say_the_same() {
         let found = live(&options, &args);
         let Some((events, scores)) = &first else {
             let complete =
-                found.1.values().flatten().filter(|b| b.contains("\"completeness\":\"complete\"")).count();
+                found.1.values().flatten().filter(|b| b.contains("\"status\":\"complete\"")).count();
             assert!(
                 found.1.len() == 20 && complete > 20,
                 "{complete} of {} scores are complete",

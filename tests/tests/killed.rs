@@ -30,13 +30,16 @@ fn killed_five_times_and_nothing_lost_or_doubled() {
     sending.extend(["--speed", "4", "--map", &map_text]);
     let mut running = site.run();
     let mut sender = site.start_sending(&sending);
+    let mut in_flight = 0;
     for (round, commits) in AFTER_COMMITS.into_iter().enumerate() {
         let reached =
             poll(site::LIMIT, || (site.metrics()["auscult_commits_total"] as u64 >= commits).then_some(()));
         assert!(reached.is_some(), "round {round}: no {commits} commits\n{}", running.tail(30));
         running.kill();
+        in_flight += u32::from(sender.exit_code().is_none());
         running = site.run();
     }
+    assert!(in_flight >= 3, "only {in_flight} kills fell among the frames");
     assert_eq!(sender.wait(site::LIMIT), 0, "{}", sender.tail(20));
     let said = sender.stdout();
     let sent: u64 = said.trim().rsplit(' ').next().and_then(|n| n.parse().ok()).expect("frames sent: N");
