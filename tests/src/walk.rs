@@ -264,5 +264,8 @@ fn nobody_named(site: &Site, sent: &Sent, metrics: &BTreeMap<String, f64>) {
     for id in ids {
         assert!(texts.iter().all(|t| !t.contains(&id)), "a log or a metric names {id}");
     }
-    assert!(texts[0].contains("running"), "the log was read");
+    assert!(
+        texts[0].contains("running") && !texts[0].contains('\u{1b}'),
+        "the log was read, and is plain text"
+    );
 }

@@ -178,6 +178,7 @@ impl KafkaSink {
         next: &BTreeMap<i32, i64>,
         source: &KafkaSource,
     ) -> Result<(), RunError> {
+        let mut last = KafkaError::MessageProduction(RDKafkaErrorCode::PurgeQueue);
         for attempt in 1..=ATTEMPTS {
             let error = match self.attempt(outputs, next, source) {
                 Ok(()) => {
@@ -197,9 +198,9 @@ impl KafkaSink {
                 self.commits += 1;
                 return Ok(());
             }
+            last = error;
         }
-        let source = KafkaError::MessageProduction(RDKafkaErrorCode::PurgeQueue);
-        Err(RunError::Kafka { what: "commit a transaction", source })
+        Err(RunError::Kafka { what: "commit a transaction", source: last })
     }
 
     fn attempt(
