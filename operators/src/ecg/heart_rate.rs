@@ -260,9 +260,9 @@ pub static SPEC: Spec = Spec {
     description: "The rate is 60 000 over the median, in ms, of the last eight RR intervals that end within the last \
         ten seconds (at least two), so single ectopic, missed or false beats do not move it. It is never held: after \
         four seconds without a QRS complex it is absent, while since_last_qrs goes on growing as long as the ECG has \
-        samples, also when no QRS complex was ever seen. since_last_qrs is counted to the end of the epoch and does not \
-        see beats that are not settled yet (0.4 s as a rule); it is absent while noise could hide beats, but not in \
-        flutter or fibrillation. rr_rmssd leaves out intervals that differ by more than 20 % from the median of the \
+        samples, also when no QRS complex was ever seen. since_last_qrs is counted to the end of the epoch and does \
+        not see beats that are not settled yet (0.4 s as a rule); it is absent while noise could hide beats, but not \
+        in flutter or fibrillation. rr_rmssd leaves out intervals that differ by more than 20 % from the median of the \
         five around them. A gap on all leads begins everything anew.",
     reads: &[Kind::Ecg],
     writes: &[
