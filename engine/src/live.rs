@@ -90,9 +90,10 @@ pub(crate) fn glance(
     let line = ["abp_sys", "abp_mean", "abp_dia"];
     // One source for all three pressures: an arterial line that is read stands alone, even where a part of it cannot
     // be believed, and is never mixed with the cuff.
-    let by_line = line.iter().filter_map(|n| ChannelId::named(n)).any(|id| {
-        matches!(c.values.at(id, now), Ok(_) | Err(Missing::Implausible | Missing::LowQuality))
-    });
+    let by_line = line
+        .iter()
+        .filter_map(|n| ChannelId::named(n))
+        .any(|id| matches!(c.values.at(id, now), Ok(_) | Err(Missing::Implausible | Missing::LowQuality)));
     let values = SHOWN
         .iter()
         .map(|(name, from)| {

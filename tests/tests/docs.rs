@@ -76,7 +76,7 @@ fn pages_are_the_same_each_time() {
 fn every_page_says_something() {
     for page in describe::pages() {
         assert!(page.text.len() > 300, "{} is empty", page.path);
-        for bad in ["| any |", "NaN", "inf ", "`null`"] {
+        for bad in ["| any |", "| inf", "`null`"] {
             assert!(!page.path.ends_with(".md") || !page.text.contains(bad), "{} holds `{bad}`", page.path);
         }
     }
@@ -165,10 +165,11 @@ fn links(text: &str) -> Vec<&str> {
 #[test]
 fn links_lead_somewhere() {
     assert_eq!(links("see [a](b.md#c), [d](#e)"), ["b.md"]);
-    let mut files: Vec<PathBuf> = ["ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md", "STYLE.md"]
-        .map(|name| root().join(name))
-        .into_iter()
-        .collect();
+    let mut files: Vec<PathBuf> =
+        ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md", "STYLE.md"]
+            .map(|name| root().join(name))
+            .into_iter()
+            .collect();
     for folder in ["docs", "docs/reference"] {
         let all = std::fs::read_dir(root().join(folder)).expect("docs").flatten().map(|f| f.path());
         files.extend(all.filter(|p| p.extension().is_some_and(|e| e == "md")));

@@ -63,8 +63,8 @@ fn shipped(config: &Config) -> String {
             which the condition holds in the data to the decision, in event time: the operators' latencies, the rest \
             of the epoch, `input.lateness_s` and `for_s`. It does not hold the averaging that the operator's page \
             states, nor the span of one frame, which the source decides; scores and models are reckoned on reported \
-            values, those derived from a waveform add their operator's latency. *Signal delay* is the longest time from the \
-            decision to the transaction that tells it (`kafka.commit_ms`), without the broker's own.\n\n";
+            values, those derived from a waveform add their operator's latency. *Signal delay* is the longest time \
+            from the decision to the transaction that tells it (`kafka.commit_ms`), without the broker's own.\n\n";
     out += &table(
         &["Rule", "Condition delay", "Made of", "Signal delay"],
         config.rules.iter().map(|r| {
