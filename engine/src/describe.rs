@@ -23,6 +23,9 @@ pub struct Page {
     pub text: String,
 }
 
+/// Writes one page.
+type Writer = fn() -> String;
+
 /// Every generated file of `docs/`, the same on every run.
 ///
 /// ```
@@ -31,7 +34,7 @@ pub struct Page {
 /// assert!(limits.text.contains("FRAME_BYTES"));
 /// ```
 pub fn pages() -> Vec<Page> {
-    let writers: [(&str, fn() -> String); 11] = [
+    let writers: &[(&str, Writer)] = &[
         ("archive", archive::page),
         ("channels", tables::channels),
         ("codes", tables::codes),

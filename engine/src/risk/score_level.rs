@@ -69,7 +69,7 @@ impl Condition for ScoreLevel {
             return Verdict::Unknown(Missing::NoData);
         };
         if low.rank >= self.rank {
-            return Verdict::Met(Box::new(facts(r, low.rank, &low.name)));
+            return Verdict::Met(Box::new(facts(r, low.rank, low.name)));
         }
         if high.rank >= self.rank { Verdict::Unknown(Missing::NoData) } else { Verdict::NotMet }
     }

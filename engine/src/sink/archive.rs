@@ -66,6 +66,7 @@ struct OpenTable {
 }
 
 /// Rows not yet handed to the encoder.
+#[allow(clippy::large_enum_variant, reason = "a handful live at a time, each beside its open file")]
 enum Rows {
     Waveforms(WaveRows),
     Numerics(NumericRows),
