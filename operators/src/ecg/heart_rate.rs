@@ -151,10 +151,13 @@ impl State {
         }
     }
 
-    /// Last intervals in ms, newest first, that end after `from`.
+    /// Last intervals in ms, newest first, that end after `from`. A pause is no interval: rates start anew after it,
+    /// so that an asystole that is over does not look like a heart that beats three times a minute.
     fn intervals(&self, from: EventTime) -> impl Iterator<Item = f64> + '_ {
         let pairs = self.beats.iter().rev().zip(self.beats.iter().rev().skip(1));
-        pairs.take_while(move |(b, _)| b.time > from).map(|(b, a)| (b.time - a.time).seconds() * 1e3)
+        pairs
+            .take_while(move |(b, a)| b.time > from && b.time - a.time <= PAUSE)
+            .map(|(b, a)| (b.time - a.time).seconds() * 1e3)
     }
 
     fn confidence(&self, beats: usize) -> f32 {
@@ -387,6 +390,22 @@ mod tests {
                 assert_eq!(value(&out, "rr_interval"), Err(Missing::TooFew));
             } else if second > 3 {
                 assert_eq!(value(&out, "heart_rate"), Ok(60.0));
+            }
+        }
+    }
+
+    #[test]
+    fn a_pause_that_is_over_is_no_slow_heart() {
+        let mut all: Vec<i64> = (0..10).map(|k| 500 + 1000 * k).collect();
+        all.extend((0..10).map(|k| 25_500 + 1000 * k));
+        let mut op = build();
+        for second in 0..36 {
+            let out = epoch(op.as_mut(), second, Some(second == 0), &of(&all, second), 0.0);
+            if let Ok(rate) = value(&out, "heart_rate") {
+                assert_eq!(rate, 60.0, "at {second} s");
+            }
+            if let Ok(rr) = value(&out, "rr_interval") {
+                assert_eq!(rr, 1000.0, "at {second} s");
             }
         }
     }
