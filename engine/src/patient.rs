@@ -32,7 +32,7 @@ pub struct Patient {
     pub id: PatientId,
     /// Event-time order.
     pub timeline: Timeline,
-    /// Broker time of the last record.
+    /// Partition time of the last frame that was taken in.
     pub last_heard: EventTime,
     /// Whether the patient has been told silent.
     pub silent: bool,
@@ -68,8 +68,9 @@ impl Patient {
             id,
             timeline: Timeline::default(),
             last_heard: now,
-            silent: false,
-            flushed: false,
+            // Until the first frame is taken in.
+            silent: true,
+            flushed: true,
             standby: false,
             values: Values::default(),
             chains: Vec::new(),

@@ -67,7 +67,9 @@ fn epoch(plan: &Plan, patient: &mut Patient, sealed: &mut Sealed, c: &mut Comput
             }
         }
     }
-    for (at, rule) in plan.rules.iter().enumerate() {
+    let heard = !(sealed.runs.is_empty() && sealed.observations.is_empty() && sealed.devices.is_empty());
+    // A second without data says nothing about silence: only data ends it.
+    for (at, rule) in plan.rules.iter().enumerate().filter(|(_, r)| heard || !r.on_silence) {
         let active = patient.rules[at].active();
         let look = Look {
             now,

@@ -106,7 +106,12 @@ impl Threshold {
                 Found { value: r.value?, quality: r.quality, at: r.time, window: r.window }
             }
         };
-        if found.quality < self.params.quality_floor { Err(Missing::LowQuality) } else { Ok(found) }
+        match found {
+            // No comparison holds for what is not a number: it would pass for normal.
+            f if !f.value.is_finite() => Err(Missing::Implausible),
+            f if f.quality >= self.params.quality_floor => Ok(f),
+            _ => Err(Missing::LowQuality),
+        }
     }
 }
 
