@@ -15,6 +15,7 @@ use auscult_operators::signal::frame::{Observation, Samples, Wave};
 use auscult_operators::signal::{EventTime, Frame};
 use serde::Serialize;
 
+use super::held::Held;
 pub use super::parquet_table::ArchiveError;
 use super::parquet_table::Table;
 use crate::align::{Evidence, Fate};
@@ -43,6 +44,10 @@ impl Kind {
     }
 }
 
+/// Folders of all tables.
+pub(super) const TABLES: [&str; 4] =
+    [Kind::Waveforms.folder(), Kind::Numerics.folder(), Kind::Scores.folder(), Kind::Events.folder()];
+
 /// The archive of one partition.
 pub struct Archive {
     root: PathBuf,
@@ -52,8 +57,8 @@ pub struct Archive {
     first: Option<i64>,
     /// Last offset seen.
     last: i64,
-    /// Offsets up to here stand in whole files already.
-    durable: i64,
+    /// What stands in whole files already.
+    held: Held,
     open: BTreeMap<(Kind, String), OpenTable>,
     /// Files ended.
     pub files: u64,
@@ -75,10 +80,13 @@ enum Rows {
 
 impl Archive {
     /// The archive of one partition under a root folder. What stands there already is not written again.
-    pub fn open(root: &Path, topic: &str, partition: i32) -> Self {
-        let durable = last_durable(root, topic, partition);
+    ///
+    /// # Errors
+    /// [`ArchiveError`] if what a crash left behind cannot be cleared.
+    pub fn open(root: &Path, topic: &str, partition: i32) -> Result<Self, ArchiveError> {
+        let held = Held::open(root, topic, partition)?;
         let (root, topic) = (root.into(), topic.to_string());
-        Self { root, topic, partition, first: None, last: -1, durable, open: BTreeMap::new(), files: 0 }
+        Ok(Self { root, topic, partition, first: None, last: -1, held, open: BTreeMap::new(), files: 0 })
     }
 
     /// Takes in the effects of one step, in order.
@@ -90,7 +98,7 @@ impl Archive {
             if matches!(effect, Effect::Roll) {
                 self.roll(*offset)?;
             }
-            if *offset <= self.durable || matches!(effect, Effect::Roll) {
+            if *offset <= self.held.to || matches!(effect, Effect::Roll) {
                 continue;
             }
             self.first.get_or_insert(*offset);
@@ -198,7 +206,7 @@ impl Archive {
             open.table.finish(&open.folder, &name)?;
             self.files += 1;
         }
-        Ok(())
+        self.held.advance(last)
     }
 }
 
@@ -223,22 +231,6 @@ impl OpenTable {
 fn date(time: EventTime) -> String {
     let t = jiff::Timestamp::from_microsecond(time.micros()).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
     t.strftime("%Y-%m-%d").to_string()
-}
-
-/// The last offset that a whole file of this partition holds.
-fn last_durable(root: &Path, topic: &str, partition: i32) -> i64 {
-    let head = format!("{topic}-{partition}-");
-    let mut last = -1;
-    for table in ["waveforms", "numerics"] {
-        let dates = std::fs::read_dir(root.join(table)).into_iter().flatten().flatten();
-        for file in dates.flat_map(|d| std::fs::read_dir(d.path()).into_iter().flatten().flatten()) {
-            let name = file.file_name().to_string_lossy().into_owned();
-            let range = name.strip_prefix(&head).and_then(|r| r.strip_suffix(".parquet"));
-            let end = range.and_then(|r| r.split_once('-')).and_then(|(_, end)| end.parse::<i64>().ok());
-            last = last.max(end.unwrap_or(-1));
-        }
-    }
-    last
 }
 
 /// Where a row came from.
