@@ -16,7 +16,10 @@ pub struct Limit {
 
 macro_rules! limits {
     ($($(#[doc = $doc:expr])* $id:ident = $max:expr, $unit:expr, $beyond:expr;)*) => {
-        $($(#[doc = $doc])* pub const $id: Limit = Limit { name: stringify!($id), max: $max, unit: $unit, beyond: $beyond };)*
+        $(
+            $(#[doc = $doc])*
+            pub const $id: Limit = Limit { name: stringify!($id), max: $max, unit: $unit, beyond: $beyond };
+        )*
         /// All bounds, for the reference page.
         pub const ALL: &[Limit] = &[$($id),*];
     };

@@ -151,7 +151,7 @@ fn samples(w: &wire::Wave, unit: Conversion, name: &str) -> Result<Samples, Reje
             .map(|v| Some(convert(*v)).filter(|x| x.abs() <= SAMPLE_ABS_MAX).unwrap_or(f32::NAN));
         return Ok(Samples::Values(values.collect()));
     }
-    if w.counts.len() % 2 != 0 {
+    if !w.counts.len().is_multiple_of(2) {
         return Err(Reject::new(
             "bad_samples",
             format!("channel {name} has {} bytes of counts", w.counts.len()),
@@ -181,10 +181,7 @@ fn observation(o: &wire::Observation, frame_time: EventTime) -> Result<Observati
     let channel = channel(o.mdc, &o.name, false)?;
     let unit = conversion(channel, &o.unit)?;
     let name = channel.row().name;
-    let observed_at = o.observed_at_us.map_or(Ok(frame_time), event_time)?;
-    if observed_at > frame_time + Span::seconds_const(limits::FRAME_SPAN_S.max as i64) {
-        return Err(Reject::new("bad_time", format!("{name} was observed after its frame")));
-    }
+    let observed_at = observed_at(o.observed_at_us, frame_time, name)?;
     if o.value.is_some_and(|v| !v.is_finite()) {
         return Err(Reject::new(
             "bad_value",
@@ -198,8 +195,16 @@ fn observation(o: &wire::Observation, frame_time: EventTime) -> Result<Observati
     Ok(Observation { channel, observed_at, value: o.value.map(|v| v * unit.factor + unit.offset), quality })
 }
 
+fn observed_at(us: Option<i64>, frame_time: EventTime, name: &str) -> Result<EventTime, Reject> {
+    let at = us.map_or(Ok(frame_time), event_time)?;
+    if at > frame_time + Span::seconds_const(limits::FRAME_SPAN_S.max as i64) {
+        return Err(Reject::new("bad_time", format!("{name} was observed after its frame")));
+    }
+    Ok(at)
+}
+
 fn context(c: &wire::Context, frame_time: EventTime, out: &mut Vec<Observation>) -> Result<(), Reject> {
-    let observed_at = c.observed_at_us.map_or(Ok(frame_time), event_time)?;
+    let observed_at = observed_at(c.observed_at_us, frame_time, "context")?;
     if c.spo2_scale.is_some_and(|s| s != 1 && s != 2) {
         return Err(Reject::new("bad_value", "spo2_scale is neither 1 nor 2"));
     }

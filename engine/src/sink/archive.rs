@@ -71,6 +71,7 @@ struct OpenTable {
 }
 
 /// Rows not yet handed to the encoder.
+#[allow(clippy::large_enum_variant, reason = "a handful live at a time, each beside its open file")]
 enum Rows {
     Waveforms(WaveRows),
     Numerics(NumericRows),
@@ -178,11 +179,7 @@ impl Archive {
         if !self.open.contains_key(&key) {
             let folder = self.root.join(kind.folder()).join(format!("date={}", key.1));
             let name = format!("{}-{}-{:020}.open", self.topic, self.partition, self.first.unwrap_or(0));
-            let rows = match kind {
-                Kind::Waveforms => Rows::Waveforms(WaveRows::default()),
-                Kind::Numerics => Rows::Numerics(NumericRows::default()),
-                Kind::Scores | Kind::Events => Rows::Bodies(BodyRows::default()),
-            };
+            let rows = Rows::new(kind);
             let table = Table::create(&folder, &name, rows.schema())?;
             self.open.insert(key.clone(), OpenTable { table, folder, rows });
         }
@@ -244,7 +241,22 @@ struct Place {
     status: &'static str,
 }
 
+/// The tables of the archive by name, with the schema of their files.
+pub fn tables() -> Vec<(&'static str, Arc<Schema>)> {
+    [Kind::Waveforms, Kind::Numerics, Kind::Scores, Kind::Events]
+        .map(|kind| (kind.folder(), Rows::new(kind).schema()))
+        .to_vec()
+}
+
 impl Rows {
+    fn new(kind: Kind) -> Self {
+        match kind {
+            Kind::Waveforms => Rows::Waveforms(WaveRows::default()),
+            Kind::Numerics => Rows::Numerics(NumericRows::default()),
+            Kind::Scores | Kind::Events => Rows::Bodies(BodyRows::default()),
+        }
+    }
+
     fn len(&self) -> usize {
         match self {
             Rows::Waveforms(r) => r.patient.len(),

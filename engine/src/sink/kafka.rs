@@ -190,7 +190,8 @@ impl KafkaSink {
             if fenced(&error) {
                 return Err(RunError::Fenced { instance: self.instance.clone() });
             }
-            warn!(code = "transaction", attempt, error = %error, "a transaction did not end well; the producer is made again");
+            let what = "a transaction did not end well; the producer is made again";
+            warn!(code = "transaction", attempt, error = %error, "{what}");
             self.producer = init(&self.config)?;
             let committed = source.committed(next)?;
             if next.iter().all(|(p, o)| committed.get(p).is_some_and(|c| c >= o)) {
@@ -341,3 +342,7 @@ impl SidePath {
         }
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may stop")]
+mod tests;
