@@ -110,3 +110,6 @@ impl Decider {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
