@@ -77,7 +77,7 @@ impl Patient {
             operators: plan.build_operators()?,
             waves: Vec::new(),
             scores: vec![None; plan.scores.len()],
-            models: plan.models.iter().map(|m| ModelResult::waiting(m)).collect(),
+            models: plan.models.iter().map(ModelResult::waiting).collect(),
             rules: vec![RuleState::default(); plan.rules.len()],
             evidence: Default::default(),
             evidence_at: 0,

@@ -156,7 +156,7 @@ fn samples(w: &wire::Wave, unit: Conversion, name: &str) -> Result<Samples, Reje
             .map(|v| Some(convert(*v)).filter(|x| x.abs() <= SAMPLE_ABS_MAX).unwrap_or(f32::NAN));
         return Ok(Samples::Values(values.collect()));
     }
-    if w.counts.len() % 2 != 0 {
+    if !w.counts.len().is_multiple_of(2) {
         return Err(Reject::new(
             "bad_samples",
             format!("channel {name} has {} bytes of counts", w.counts.len()),

@@ -20,7 +20,8 @@ pub(super) fn parse(bytes: Bytes) -> Result<wire::Frame, Reject> {
 /// use auscult_operators::signal::{EventTime, Frame, PatientId, SourceId};
 /// let frame = Frame {
 ///     patient: PatientId::new("p1"), source: SourceId("monitor".into()), session: 1, sequence: 0,
-///     time: EventTime::from_seconds(1_600_000_000), waves: vec![], observations: vec![], device: None, commands: vec![],
+///     time: EventTime::from_seconds(1_600_000_000), waves: vec![], observations: vec![],
+///     device: None, commands: vec![],
 /// };
 /// assert!(encode(&frame).len() > 10);
 /// ```

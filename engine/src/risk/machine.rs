@@ -12,9 +12,9 @@ use super::event::{AlertState, Category, Phase, Priority};
 use super::judge::{Condition, Facts, Verdict};
 
 /// How often an alert that goes on gives a sign of life.
-const CONTINUE: Span = Span::seconds_const(60);
+pub const CONTINUE: Span = Span::seconds_const(60);
 /// How long an active alert outlives its input.
-const UNKNOWN_MAX: Span = Span::seconds_const(600);
+pub const UNKNOWN_MAX: Span = Span::seconds_const(600);
 
 /// A rule as it runs.
 pub struct Rule {

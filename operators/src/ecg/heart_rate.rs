@@ -152,10 +152,13 @@ impl State {
         }
     }
 
-    /// Last intervals in ms, newest first, that end after `from`.
+    /// Last intervals in ms, newest first, that end after `from`. A pause is no interval: rates start anew after it,
+    /// so that an asystole that is over does not look like a heart that beats three times a minute.
     fn intervals(&self, from: EventTime) -> impl Iterator<Item = f64> + '_ {
         let pairs = self.beats.iter().rev().zip(self.beats.iter().rev().skip(1));
-        pairs.take_while(move |(b, _)| b.time > from).map(|(b, a)| (b.time - a.time).seconds() * 1e3)
+        pairs
+            .take_while(move |(b, a)| b.time > from && b.time - a.time <= PAUSE)
+            .map(|(b, a)| (b.time - a.time).seconds() * 1e3)
     }
 
     fn confidence(&self, beats: usize) -> f32 {
@@ -263,9 +266,9 @@ pub static SPEC: Spec = Spec {
     description: "The rate is 60 000 over the median, in ms, of the last eight RR intervals that end within the last \
         ten seconds (at least two), so single ectopic, missed or false beats do not move it. It is never held: after \
         four seconds without a QRS complex it is absent, while since_last_qrs goes on growing as long as the ECG has \
-        samples, also when no QRS complex was ever seen. since_last_qrs is counted to the end of the epoch and does not \
-        see beats that are not settled yet (0.4 s as a rule); it is absent while noise could hide beats, but not in \
-        flutter or fibrillation. rr_rmssd leaves out intervals that differ by more than 20 % from the median of the \
+        samples, also when no QRS complex was ever seen. since_last_qrs is counted to the end of the epoch and does \
+        not see beats that are not settled yet (0.4 s as a rule); it is absent while noise could hide beats, but not \
+        in flutter or fibrillation. rr_rmssd leaves out intervals that differ by more than 20 % from the median of the \
         five around them. A gap on all leads begins everything anew.",
     reads: &[Kind::Ecg],
     writes: &[
@@ -419,6 +422,22 @@ mod tests {
                 assert_eq!(value(&out, "rr_interval"), Err(Missing::TooFew));
             } else if second > 3 {
                 assert_eq!(value(&out, "heart_rate"), Ok(60.0));
+            }
+        }
+    }
+
+    #[test]
+    fn a_pause_that_is_over_is_no_slow_heart() {
+        let mut all: Vec<i64> = (0..10).map(|k| 500 + 1000 * k).collect();
+        all.extend((0..10).map(|k| 25_500 + 1000 * k));
+        let mut op = build();
+        for second in 0..36 {
+            let out = epoch(op.as_mut(), second, Some(second == 0), &of(&all, second), 0.0);
+            if let Ok(rate) = value(&out, "heart_rate") {
+                assert_eq!(rate, 60.0, "at {second} s");
+            }
+            if let Ok(rr) = value(&out, "rr_interval") {
+                assert_eq!(rr, 1000.0, "at {second} s");
             }
         }
     }

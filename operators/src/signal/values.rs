@@ -82,7 +82,8 @@ impl Values {
     /// let t = EventTime::from_seconds;
     /// let mut v = Values::default();
     /// assert_eq!(v.at(spo2, t(0)), Err(Missing::NoData));
-    /// v.store(spo2, Observed { value: 97.0, observed_at: t(0), valid_until: t(15), quality: 1.0, origin: Origin::Reported });
+    /// let (observed_at, valid_until, origin) = (t(0), t(15), Origin::Reported);
+    /// v.store(spo2, Observed { value: 97.0, observed_at, valid_until, quality: 1.0, origin });
     /// assert_eq!(v.at(spo2, t(14)).unwrap().value, 97.0);
     /// assert_eq!(v.at(spo2, t(15)), Err(Missing::Stale));
     /// ```
