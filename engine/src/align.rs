@@ -4,6 +4,8 @@
 
 mod grid;
 mod sequence;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 
@@ -126,6 +128,8 @@ pub struct Timeline {
     sources: Sources,
     newest: Option<EventTime>,
     sealed_to: Option<EventTime>,
+    /// Epochs without data since the last that had some.
+    empty: u64,
     /// Ordered by time, source, session, sequence.
     pending: Vec<Pending>,
     clocks: Vec<Clock>,
@@ -218,16 +222,14 @@ impl Timeline {
             // Nothing was sealed: a frame that belongs before the first one is not late yet.
             return;
         }
-        let mut empty = 0;
         while start < to {
-            let next_data = self.pending.first().map(|p| p.frame.time.epoch_start());
-            empty = if next_data.is_some_and(|d| d <= start) { 0 } else { empty + 1 };
-            if empty > limits::EMPTY_EPOCHS.max {
-                start = next_data.unwrap_or(to).min(to).max(start);
-                empty = 0;
-                if start >= to {
-                    break;
+            match self.pending.first().map(|p| p.frame.time.epoch_start()) {
+                Some(data) if data <= start => self.empty = 0,
+                data if self.empty >= limits::EMPTY_EPOCHS.max => {
+                    start = data.unwrap_or(to).min(to);
+                    continue;
                 }
+                _ => self.empty += 1,
             }
             out.push(self.seal_one(start));
             start = start + Span::EPOCH;

@@ -248,3 +248,6 @@ impl Worker {
         self.partition_time
     }
 }
+
+#[cfg(test)]
+mod tests;

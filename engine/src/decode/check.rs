@@ -90,6 +90,11 @@ fn channel(mdc: u32, name: &str, wave: bool) -> Result<ChannelId, Reject> {
     Ok(id)
 }
 
+/// A number for a message: 300 digits would say no more.
+fn shown(x: f64) -> f64 {
+    x.clamp(-1e9, 1e9)
+}
+
 fn kind_word(wave: bool) -> &'static str {
     if wave { "waveform" } else { "number" }
 }
@@ -122,7 +127,7 @@ fn wave(w: wire::Wave, frame_time: EventTime) -> Result<Wave, Reject> {
     let unit = conversion(channel, &w.unit)?;
     let name = channel.row().name;
     if !(w.rate_hz > 0.0 && w.rate_hz <= limits::WAVE_RATE_HZ.max as f64) {
-        return Err(Reject::over("bad_rate", &limits::WAVE_RATE_HZ, w.rate_hz));
+        return Err(Reject::over("bad_rate", &limits::WAVE_RATE_HZ, shown(w.rate_hz)));
     }
     let samples = samples(&w, unit, name)?;
     count(&limits::WAVE_SAMPLES, samples.len())?;
@@ -132,7 +137,7 @@ fn wave(w: wire::Wave, frame_time: EventTime) -> Result<Wave, Reject> {
     let span_s = samples.len() as f64 / w.rate_hz;
     let span_max = limits::FRAME_SPAN_S.max as i64 * 1_000_000;
     if span_s * 1e6 > span_max as f64 || w.start_us < 0 || w.start_us > span_max {
-        return Err(Reject::over("bad_span", &limits::FRAME_SPAN_S, span_s));
+        return Err(Reject::over("bad_span", &limits::FRAME_SPAN_S, shown(span_s)));
     }
     let start = frame_time + Span::from_micros(w.start_us);
     Ok(Wave { channel, rate: Hertz(w.rate_hz), start, samples })
@@ -163,7 +168,7 @@ fn samples(w: &wire::Wave, unit: Conversion, name: &str) -> Result<Samples, Reje
     if !scale.is_normal() || !offset.is_finite() || extreme > f64::from(SAMPLE_ABS_MAX) {
         return Err(Reject::new(
             "bad_scale",
-            format!("channel {name}: scale {} offset {}", w.scale, w.offset),
+            format!("channel {name}: scale {:e} offset {:e}", w.scale, w.offset),
         ));
     }
     let missing = match w.missing_count.map(i16::try_from) {
@@ -249,7 +254,7 @@ fn command(c: wire::Command) -> Result<Command, Reject> {
         Err(_) => return Err(Reject::new("bad_command", format!("action {} is not known", c.action))),
     };
     if action == Action::Pause && !(c.for_s > 0.0 && c.for_s <= limits::PAUSE_S.max as f64) {
-        return Err(Reject::over("bad_command", &limits::PAUSE_S, c.for_s));
+        return Err(Reject::over("bad_command", &limits::PAUSE_S, shown(c.for_s)));
     }
     Ok(Command { action, rule: c.rule, actor: c.actor, for_s: c.for_s })
 }

@@ -112,3 +112,6 @@ impl Decider {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

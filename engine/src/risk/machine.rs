@@ -234,3 +234,6 @@ impl Alert {
         Transition { phase, state, at, alert: self.clone(), note }
     }
 }
+
+#[cfg(test)]
+mod tests;

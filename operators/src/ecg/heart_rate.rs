@@ -116,10 +116,11 @@ fn median(values: &[f64]) -> f64 {
 
 impl State {
     /// Follows the ECG: where it begins anew on every lead, what was before is forgotten.
-    fn follow(&mut self, epoch: &Epoch<'_>) {
+    /// `watched` says whether a lead is there in which beats are looked for: of others their absence says nothing.
+    fn follow(&mut self, epoch: &Epoch<'_>, watched: bool) {
         let ecg = || epoch.runs.iter().filter(|r| r.channel.row().kind == Kind::Ecg && !r.raw.is_empty());
         let broken = |r: &&crate::signal::Run<'_>| epoch.runs_of(r.channel).any(|other| other.reset);
-        if ecg().next().is_none() {
+        if !watched || ecg().next().is_none() {
             self.since = None;
             self.beats.clear();
             return;
@@ -227,7 +228,9 @@ impl HeartRate {
 impl Operator for HeartRate {
     fn apply(&mut self, epoch: &Epoch<'_>, out: &mut Readings) {
         let end = epoch.end();
-        self.state.follow(epoch);
+        // `rpeaks` had no lead: a rate out of its range, or another lead than the one asked for.
+        let unwatched = out.find("flutter_index").is_some_and(|r| r.value == Err(Missing::NoData));
+        self.state.follow(epoch, !unwatched);
         self.state.add(out, end);
         let hindrance = self.hindrance(end);
         let given = |f: &dyn Fn() -> Result<f64, Missing>| hindrance.map_or_else(f, Err);
@@ -351,6 +354,35 @@ mod tests {
     /// Beats of `all` that fall into a second.
     fn of(all: &[i64], second: i64) -> Vec<i64> {
         all.iter().copied().filter(|ms| ms / 1000 == second).collect()
+    }
+
+    #[test]
+    fn an_ecg_in_which_nobody_looks_for_beats_is_no_asystole() {
+        let mut op = (SPEC.build)(&serde_json::json!({})).unwrap();
+        let values = Values::default();
+        let mut since = Vec::new();
+        for e in 0..40 {
+            let mv = [0.0f32; 4];
+            let run = Run {
+                channel: ChannelId::named("ecg_v5").unwrap(),
+                rate: Hertz(4.0),
+                start: EventTime::from_seconds(e),
+                reset: e == 0,
+                raw: &mv,
+                clean: &mv,
+                bridged: 0,
+            };
+            let mut out = Readings::default();
+            // From second 20 on a lead is watched.
+            let value = if e < 20 { Err(Missing::NoData) } else { Ok(0.0) };
+            let (name, window, quality) = ("flutter_index", Span::EPOCH, 1.0);
+            let time = EventTime::from_seconds(e + 1);
+            out.push(Reading { name, channel: None, time, window, value, quality });
+            op.apply(&Epoch { start: EventTime::from_seconds(e), runs: &[run], values: &values }, &mut out);
+            since.push(out.find("since_last_qrs").unwrap().value);
+        }
+        assert!(since[..20].iter().all(|v| *v == Err(Missing::NoData)), "{since:?}");
+        assert_eq!((since[20], since[25]), (Ok(1.0), Ok(6.0)));
     }
 
     #[test]

@@ -1,0 +1,52 @@
+//! What a bed costs, in time and in memory, as the ward grows.
+//! In: a minute of wards of 100 to 10,000 beds. Out: per size the time per bed and second, samples a second, and the
+//! resident memory per bed, as the system tells it.
+#![allow(clippy::print_stdout, reason = "a bench says what it found")]
+
+use std::time::{Duration, Instant};
+
+use auscult::worker::{Event, Worker};
+use auscult_benches::workload::{Seconds, measuring, plan, records, samples};
+
+const SECONDS: usize = 60;
+/// Seconds before the time is taken.
+const WARM_S: usize = 30;
+
+/// Resident memory in KiB, where the system tells it.
+fn resident_kib() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find(|l| l.starts_with("VmRSS:"))?;
+    line.split_whitespace().nth(1)?.parse().ok()
+}
+
+fn ward(beds: usize) {
+    let mut seconds = Seconds::new(beds);
+    let mut worker = Worker::new(plan(false));
+    let (mut spent, mut measured, mut offset, mut before) = (Duration::ZERO, 0, 0, None);
+    for second in 0..SECONDS {
+        let frames = seconds.next_second();
+        let (log, n) = (records(&frames, offset), samples(&frames));
+        drop(frames);
+        offset += log.len() as i64;
+        // What the first second of input needs is there in every later one, and is not the beds' memory.
+        before = before.or_else(resident_kib);
+        #[allow(clippy::disallowed_methods, reason = "a bench takes the time")]
+        let start = Instant::now();
+        log.chunks(500).for_each(|batch| drop(worker.step(Event::Records(batch))));
+        if second >= WARM_S {
+            spent += start.elapsed();
+            measured += n;
+        }
+    }
+    let per_bed = spent.as_secs_f64() * 1e6 / (beds * (SECONDS - WARM_S)) as f64;
+    let rate = measured as f64 / spent.as_secs_f64() / 1e6;
+    let memory = resident_kib().zip(before).map_or("not known".into(), |(after, before)| {
+        format!("{:.1} KiB a bed", after.saturating_sub(before) as f64 / beds as f64)
+    });
+    println!("beds {beds:>6}: {per_bed:.1} us a bed and second, {rate:.1} million samples/s, memory {memory}");
+}
+
+fn main() {
+    let sizes: &[usize] = if measuring() { &[100, 1_000, 10_000] } else { &[3] };
+    sizes.iter().for_each(|&beds| ward(beds));
+}
