@@ -1,6 +1,6 @@
 //! The main job at full length: eight whole records of MIT-BIH as a hundred patients, half an hour each.
-//! In: `AUSCULT_DATA`; a number of patients if not a hundred. Out: the figures, one a line; a panic at the first promise
-//! that does not hold. Run it with `--release`.
+//! In: `AUSCULT_DATA`; a number of patients if not a hundred. Out: the figures, one a line; a panic at the first
+//! promise that does not hold. Run it with `--release`.
 
 #![allow(clippy::print_stdout, reason = "the figures are its output")]
 
