@@ -301,7 +301,12 @@ fn any_frame() -> impl Strategy<Value = Frame> {
             samples,
         },
     );
-    let observation = (channels(false), -1_000_000..60_000_000i64, any::<Option<i32>>(), 0.0..=1.0f32)
+    let observation = (
+        channels(false),
+        prop_oneof![Just(0), -1_000_000..60_000_000i64],
+        any::<Option<i32>>(),
+        prop_oneof![Just(1.0f32), 0.0..=1.0f32],
+    )
         .prop_map(|(channel, at, value, quality)| Observation {
             channel,
             observed_at: t(0.0) + Span::from_micros(at),
@@ -320,7 +325,7 @@ fn any_frame() -> impl Strategy<Value = Frame> {
     ]);
     let parts = (
         prop::collection::vec(wave, 0..4),
-        prop::collection::vec(observation, 0..6),
+        prop::collection::vec(observation, 0..12),
         device,
         prop::collection::vec(command, 0..3),
     );

@@ -14,7 +14,7 @@ use auscult::source::Record;
 use auscult::worker::{Event, Worker};
 use auscult_datasets::simulate::{Profile, SimulatedBed};
 use auscult_operators::signal::{Frame, Span};
-use common::{T0, config, plan_of, records, t, tick};
+use common::{T0, config, number, plan_of, records, t, tick};
 use serde_json::Value;
 
 /// What was told, each with the seconds since the start at which it was told for.
@@ -178,4 +178,24 @@ fn a_producer_whose_clock_is_behind_is_not_silent() {
     }
     let heard = walk(&plan, &log);
     assert!(heard.events.iter().all(|e| e.rule != "source_silent"), "{:?}", heard.events);
+}
+
+#[test]
+fn an_absence_told_late_does_not_undo_what_came_since() {
+    let plan = plan_of(&config());
+    let at = |n: u64| t(n as f64);
+    let mut frames: Vec<Frame> = (0..8).map(|n| number("p", n, at(n), "spo2", Some(97.0))).collect();
+    frames.extend((8..12).map(|n| number("p", n, at(n), "pulse_rate", Some(70.0))));
+    // Said of second 3, when the value of second 7 has been computed with.
+    frames.push(number("p", 20, at(3), "spo2", None));
+    frames.extend((12..14).map(|n| number("p", n, at(n), "pulse_rate", Some(70.0))));
+    // Said of second 15, newer than any value: it is absent.
+    frames.push(number("p", 21, at(15), "spo2", None));
+    frames.extend((16..22).map(|n| number("p", n, at(n), "pulse_rate", Some(70.0))));
+    let heard = walk(&plan, &records(&frames));
+    for (second, g) in &heard.glances {
+        let expected = if *second <= 15 { "valid" } else { "absent" };
+        assert_eq!(g.values["spo2"]["state"], expected, "{second}");
+    }
+    assert!(heard.glances.iter().any(|g| g.0 > 16));
 }

@@ -101,3 +101,39 @@ impl Values {
         self.slots.get(channel.index()).copied().flatten()
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may stop")]
+mod tests {
+    use super::*;
+
+    /// What stands after each store: `r` reported or `d` derived, observed at, valid until; the value is that time.
+    #[test]
+    fn precedence() {
+        let t = EventTime::from_seconds;
+        let channel = ChannelId::named("heart_rate").unwrap();
+        let cases: [(&[(char, i64, i64)], f64); 9] = [
+            (&[('r', 1, 11), ('r', 2, 12)], 2.0),
+            (&[('r', 2, 12), ('r', 1, 11)], 2.0),
+            (&[('r', 2, 12), ('r', 2, 12)], 2.0),
+            (&[('d', 5, 15), ('d', 4, 14)], 5.0),
+            // A reported value goes before a derived one as long as it is valid, and no longer.
+            (&[('r', 2, 12), ('d', 11, 21)], 2.0),
+            (&[('r', 2, 12), ('d', 12, 22)], 12.0),
+            (&[('d', 5, 15), ('r', 4, 14)], 4.0),
+            // One that comes when it is no longer valid changes nothing.
+            (&[('d', 20, 30), ('r', 10, 20)], 20.0),
+            (&[('d', 20, 30), ('r', 11, 21)], 11.0),
+        ];
+        for (stores, expected) in cases {
+            let mut values = Values::default();
+            for (origin, at, until) in stores {
+                let origin = if *origin == 'r' { Origin::Reported } else { Origin::Derived };
+                let (observed_at, valid_until) = (t(*at), t(*until));
+                let value = *at as f64;
+                values.store(channel, Observed { value, observed_at, valid_until, quality: 1.0, origin });
+            }
+            assert_eq!(values.last(channel).map(|v| v.value), Some(expected), "{stores:?}");
+        }
+    }
+}
