@@ -267,7 +267,9 @@ fn the_json_form_is_the_protobuf_form() {
          "start_us": 1000, "missing_count": -5},
         {"label": "PLETH", "unit": "1", "rate_hz": 125.0, "values": [0.5, 1.5]},
     ]);
-    v["observations"] = json!([{"mdc": 147_842, "unit": "/min", "value": 70.0, "observed_at_us": time_us - 5, "quality": 0.5}]);
+    v["observations"] = json!([
+        {"mdc": 147_842, "unit": "/min", "value": 70.0, "observed_at_us": time_us - 5, "quality": 0.5},
+    ]);
     v["context"] = json!({
         "age_years": 61.0, "pregnant": false, "on_oxygen": true, "spo2_scale": 2, "consciousness": "pain",
         "sex_male": false, "observed_at_us": time_us - 7,
