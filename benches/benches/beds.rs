@@ -2,6 +2,7 @@
 //! In: a minute of wards of 100 to 10,000 beds. Out: per size the time per bed and second, samples a second, and the
 //! resident memory per bed, as the system tells it.
 #![allow(clippy::print_stdout, reason = "a bench says what it found")]
+#![allow(clippy::disallowed_methods, reason = "a bench reads the wall clock")]
 
 use std::time::{Duration, Instant};
 
@@ -43,7 +44,9 @@ fn ward(beds: usize) {
     let memory = resident_kib().zip(before).map_or("not known".into(), |(after, before)| {
         format!("{:.1} KiB a bed", after.saturating_sub(before) as f64 / beds as f64)
     });
-    println!("beds {beds:>6}: {per_bed:.1} us a bed and second, {rate:.1} million samples/s, memory {memory}");
+    println!(
+        "beds {beds:>6}: {per_bed:.1} us a bed and second, {rate:.1} million samples/s, memory {memory}"
+    );
 }
 
 fn main() {

@@ -1,6 +1,8 @@
 //! Invariant I1: however a log is cut into steps, the effects are the same, kind by kind, to the bit.
 //! In: logs of simulated wards with faults. Out: no difference; and two broken walks that must be told apart.
 
+#![allow(clippy::unwrap_used, clippy::type_complexity, reason = "a test may stop, and its tables are wide")]
+
 mod common;
 
 use auscult::worker::{Event, Worker};

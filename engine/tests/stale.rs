@@ -1,6 +1,8 @@
 //! Absence is not normal (I4), and silence is told by the log's own time (I3).
 //! In: a simulated bed whose signals stop one after another; ticks. Out: values that expire, scores that say so.
 
+#![allow(clippy::unwrap_used, clippy::type_complexity, reason = "a test may stop, and its tables are wide")]
+
 mod common;
 
 use std::sync::Arc;

@@ -1,6 +1,8 @@
 //! The page to read first: one second of one patient through the hops, printed at each.
 //! In: a frame of a pulse that is far too fast. Out: record, frame, epoch, values and score, alert, as text.
 
+#![allow(clippy::unwrap_used, clippy::type_complexity, reason = "a test may stop, and its tables are wide")]
+
 mod common;
 
 use std::sync::Arc;

@@ -6,7 +6,7 @@
 //! a client of it), [`binary`] (`auscult` itself), [`site`] (a configuration with its topics and services), [`http`],
 //! [`python`] and [`promtool`] (the third parties), [`recordings`] (real data, if it is there).
 
-#![allow(clippy::disallowed_methods, reason = "a harness waits for processes, by the wall clock")]
+#![allow(clippy::disallowed_methods, reason = "a test waits by the wall clock")]
 
 pub mod binary;
 pub mod cache;

@@ -114,6 +114,7 @@ fn same(a: &[Sealed], b: &[Sealed]) {
 
 /// Ten samples a second: 100 ms apart. ECG holds 40 ms, so 50 Hz bridges one sample missing and not two.
 #[test]
+#[allow(clippy::type_complexity, reason = "a table of cases")]
 fn gaps_within_the_hold_are_bridged_and_longer_ones_reset() {
     let cases: [(&[f32], i64, &[f32], Vec<(i64, bool, usize, Vec<f32>)>); 4] = [
         // No gap.
