@@ -72,8 +72,8 @@ impl Hostile {
         let wave = |label: &str, unit: &str, rate: f64| {
             let us = time.micros();
             json(format!(
-                r#"{{"patient":"{id}","source":"s","session":1,"time_us":{us},"waves":[{{"label":"{label}","unit":"{unit}",
-                "rate_hz":{rate},"counts":[1,2,3],"scale":0.005}}]}}"#
+                r#"{{"patient":"{id}","source":"s","session":1,"time_us":{us},
+                "waves":[{{"label":"{label}","unit":"{unit}","rate_hz":{rate},"counts":[1,2,3],"scale":0.005}}]}}"#
             ))
         };
         let nan = Observation {

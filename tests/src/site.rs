@@ -1,5 +1,5 @@
 //! A site under test: one configuration, its topics on a broker, the services and senders that work on them.
-//! In: a client, the number of partitions, further lines of the configuration. Out: handles, metrics, bodies by patient.
+//! In: a client, what the configuration varies. Out: handles, metrics, bodies by patient.
 //! Every site has a prefix of its own, so that sites of one broker do not meet.
 
 use std::collections::BTreeMap;

@@ -1,6 +1,6 @@
 //! The main job from end to end, as a test of a minute and as a measurement of half an hour do it.
 //! In: a broker, recordings, how many patients for how long. Out: every promise checked, and the figures.
-//! Recordings, hostile messages, doubled frames and simulated beds go in by Kafka; all that comes out is read by others.
+//! Recordings, hostile messages, doubled frames and simulated beds go in; all that comes out is read by others.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;

@@ -1,5 +1,5 @@
 //! A live run and a replay of the same frames say the same, byte for byte, however the log is partitioned and cut.
-//! In: MIT-BIH for recordings, simulated beds whose vital signs complete NEWS2. Out: equal events and scores by patient.
+//! In: MIT-BIH, simulated beds whose vital signs complete NEWS2. Out: equal events and scores by patient.
 //! Live runs differ in partitions, commit interval and poll size; replays in partitions and batch.
 
 use auscult_tests::kafka;

@@ -72,14 +72,18 @@ fn filters_and_spectra_equal_scipy_on_real_ecg() {
         let mut density = vec![0.0; welch.bins()];
         welch.density(signal, &mut density).expect("enough samples");
         let how = json!({"fs": 360.0, "nperseg": 1024});
-        cases.push(json!({"name": format!("welch {i}"), "welch": how, "input": signal, "output": density, "rtol_peak": 1e-5}));
+        cases.push(json!({
+            "name": format!("welch {i}"), "welch": how, "input": signal, "output": density, "rtol_peak": 1e-5,
+        }));
         for n in [2048, 3600] {
             let mut fft = RealFft::new(n).expect("an even length");
             let mut bins = vec![Bin::new(0.0, 0.0); fft.bins()];
             let input: Vec<f64> = signal[..n].iter().map(|v| f64::from(*v)).collect();
             fft.forward(&input, &mut bins);
             let output: Vec<[f64; 2]> = bins.iter().map(|b| [b.re, b.im]).collect();
-            cases.push(json!({"name": format!("fft {n} {i}"), "rfft": {}, "input": input, "output": output, "rtol_peak": 1e-5}));
+            cases.push(json!({
+                "name": format!("fft {n} {i}"), "rfft": {}, "input": input, "output": output, "rtol_peak": 1e-5,
+            }));
         }
     }
     let folder = tempfile::tempdir().expect("temporary folder");
