@@ -2,7 +2,9 @@
 //! In: raw ECG runs in mV. Out: beats with time, height in mV and confidence; per lead how far noise hides QRS
 //! complexes and whether the waves are those of flutter.
 //!
-//! A beat is written in the epoch in which it is settled, up to [`MAX_DELAY_S`] after its own time.
+//! A beat is written in the epoch in which it is settled, up to [`MAX_DELAY_S`] after its own time. Only where another
+//! lead takes over, beats that it had settled meanwhile follow late, by three seconds at most: that is the latency
+//! that the card declares.
 
 use serde::{Deserialize, Serialize};
 
@@ -39,6 +41,8 @@ const MERIT_MARGIN: f32 = 0.15;
 const SAME_BEAT: Span = Span::from_micros(150_000);
 /// How long beats of leads that are not in use are kept for a change of lead.
 const KEEP: Span = Span::seconds_const(3);
+/// The longest time between two samples, at 100 Hz.
+const ONE_SAMPLE: Span = Span::from_micros(10_000);
 /// Beats kept per lead: three seconds at 300 a minute, with room.
 const KEPT_MAX: usize = 32;
 
@@ -229,14 +233,19 @@ impl RPeaks {
 
 impl Operator for RPeaks {
     fn apply(&mut self, epoch: &Epoch<'_>, out: &mut Readings) {
+        // Event time has leapt: what waited would be told long after it happened.
+        self.state.leads.retain(|l| l.end + Span::EPOCH >= epoch.start);
         for l in &mut self.state.leads {
             (l.present, l.confidence, l.settled) = (false, 0.0, 0);
         }
         for run in epoch.runs.iter().filter(|r| r.channel.row().kind == Kind::Ecg) {
             self.take(run);
         }
-        for l in self.state.leads.iter_mut().filter(|l| !l.present) {
-            l.beats = l.finished();
+        // A lead that has stopped settles at once: whatever comes next stands beyond a gap that is not bridged.
+        for l in &mut self.state.leads {
+            if !l.present || l.end + l.channel.row().hold + ONE_SAMPLE < epoch.end() {
+                l.beats = l.finished();
+            }
         }
         // What the lead in use has settled is written before another lead may take over: nothing is lost between.
         self.write(out);
@@ -293,7 +302,7 @@ pub static SPEC: Spec = Spec {
             feeds: "",
         },
     ],
-    latency: Span::from_micros((MAX_DELAY_S * 1e6) as i64),
+    latency: KEEP,
     sources: &[
         "Pan J, Tompkins WJ. IEEE Trans Biomed Eng 1985;32(3):230-236. doi:10.1109/TBME.1985.325532 (slope energy)",
         "Hamilton PS. Comput Cardiol 2002;29:101-104. doi:10.1109/CIC.2002.1166717 (levels of QRS and noise peaks)",
