@@ -33,11 +33,7 @@ pub fn measuring() -> bool {
 
 /// The size given when measuring, a small one otherwise.
 pub fn size(beds: usize, seconds: usize) -> Size {
-    if measuring() {
-        Size { beds, seconds }
-    } else {
-        Size { beds: beds.min(4), seconds: seconds.min(12) }
-    }
+    if measuring() { Size { beds, seconds } } else { Size { beds: beds.min(4), seconds: seconds.min(12) } }
 }
 
 /// The frames of a ward, second by second, each bed one frame a second.
