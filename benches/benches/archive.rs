@@ -19,7 +19,7 @@ fn archive(c: &mut Criterion) {
         b.iter_batched(
             || tempfile::tempdir().expect("a temporary folder"),
             |folder| {
-                let mut archive = Archive::open(folder.path(), "bench", 0);
+                let mut archive = Archive::open(folder.path(), "bench", 0).expect("a new archive");
                 archive.take(&effects.list).expect("a writable folder");
                 archive.take(&end.list).expect("a writable folder");
                 assert!(archive.files > 0);

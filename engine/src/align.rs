@@ -4,6 +4,8 @@
 
 mod grid;
 mod sequence;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 
@@ -131,6 +133,8 @@ pub struct Timeline {
     sources: Sources,
     newest: Option<EventTime>,
     sealed_to: Option<EventTime>,
+    /// Epochs without data since the last that had some.
+    empty: u64,
     /// Ordered by time, source, session, sequence.
     pending: Vec<Pending>,
     clocks: Vec<Clock>,
@@ -146,14 +150,11 @@ impl Timeline {
             other => return other,
         }
         let sealed_to = self.sealed_to.unwrap_or(EventTime::from_micros(i64::MIN));
-        if !frame.waves.is_empty() && frame.waves.iter().all(|w| w.end() <= sealed_to) {
+        let taken: Vec<usize> = frame.waves.iter().map(|w| grid::samples_before(w, sealed_to)).collect();
+        if !taken.is_empty() && frame.waves.iter().zip(&taken).all(|(w, n)| *n >= w.samples.len()) {
             return Fate::Late;
         }
-        let mut taken = vec![0; frame.waves.len()];
-        for (n, wave) in taken.iter_mut().zip(&frame.waves) {
-            *n = grid::samples_before(wave, sealed_to);
-            self.counts.late += *n as u64;
-        }
+        self.counts.late += taken.iter().map(|n| *n as u64).sum::<u64>();
         let at = self.pending.partition_point(|p| key(&p.frame) <= key(frame));
         self.pending.insert(at, Pending { frame: frame.clone(), offset, taken, told: false });
         self.newest = self.newest.max(Some(frame.end()));
@@ -170,13 +171,22 @@ impl Timeline {
         if self.sources.all_ended() {
             let before = out.len();
             self.seal_all(out);
+            // The last epoch is one without samples, so that operators settle what still waits.
+            if let Some(start) =
+                self.sealed_to.filter(|_| out[before..].last().is_some_and(|s| !s.runs.is_empty()))
+            {
+                out.push(self.seal_one(start));
+                self.sealed_to = Some(start + Span::EPOCH);
+            }
             if let Some(last) = out[before..].last_mut() {
                 last.ended = true;
             }
         } else {
             let mut to = (newest - lateness).epoch_start();
             if self.pending.len() as u64 > limits::PATIENT_PENDING_FRAMES.max {
-                to = to.max(self.pending[0].frame.time.epoch_start() + Span::EPOCH);
+                let oldest = self.pending[0].frame.time;
+                let start = self.sealed_to.map_or(oldest, |s| s.max(oldest)).epoch_start();
+                to = to.max(start + Span::EPOCH);
             }
             self.seal_to(to, out);
         }
@@ -184,12 +194,14 @@ impl Timeline {
 
     /// Seals everything that has arrived: the patient has fallen quiet, or all sources ended.
     pub fn seal_all(&mut self, out: &mut Vec<Sealed>) {
-        let Some(newest) = self.newest else { return };
-        if self.pending.is_empty() {
-            return;
-        }
-        let whole = newest.epoch_start();
-        self.seal_to(if whole < newest || self.told_late(whole) { whole + Span::EPOCH } else { whole }, out);
+        // The end of a sample may reach into an epoch that holds nothing yet: what counts is where it begins.
+        let last = |p: &Pending| {
+            let waiting = p.frame.waves.iter().zip(&p.taken).filter(|(w, n)| **n < w.samples.len());
+            waiting.map(|(w, _)| grid::last_sample(w)).chain((!p.told).then_some(p.frame.time)).max()
+        };
+        let Some(last) = self.pending.iter().filter_map(last).max() else { return };
+        let start = self.sealed_to.map_or(last, |s| s.max(last)).epoch_start();
+        self.seal_to(start + Span::EPOCH, out);
     }
 
     /// Event time up to which everything is sealed.
@@ -207,43 +219,26 @@ impl Timeline {
         self.sources.all_ended()
     }
 
-    /// Whether a frame waits whose time is at or after `t`: its observations belong to the epoch that starts there.
-    fn told_late(&self, t: EventTime) -> bool {
-        self.pending.iter().any(|p| !p.told && p.frame.time >= t)
-    }
-
     fn seal_to(&mut self, to: EventTime, out: &mut Vec<Sealed>) {
-        let Some(first) = self.pending.first() else {
-            return self.seal_empty_to(to, out);
-        };
+        let Some(first) = self.pending.first() else { return };
         let mut start = self.sealed_to.unwrap_or(first.frame.time.epoch_start());
-        let mut empty = 0;
+        if start >= to {
+            // Nothing was sealed: a frame that belongs before the first one is not late yet.
+            return;
+        }
         while start < to {
-            let next_data = self.pending.first().map(|p| p.frame.time.epoch_start());
-            empty = if next_data.is_some_and(|d| d <= start) { 0 } else { empty + 1 };
-            if empty > limits::EMPTY_EPOCHS.max {
-                start = next_data.unwrap_or(to).min(to).max(start);
-                empty = 0;
-                if start >= to {
-                    break;
+            match self.pending.first().map(|p| p.frame.time.epoch_start()) {
+                Some(data) if data <= start => self.empty = 0,
+                data if self.empty >= limits::EMPTY_EPOCHS.max => {
+                    start = data.unwrap_or(to).min(to);
+                    continue;
                 }
+                _ => self.empty += 1,
             }
             out.push(self.seal_one(start));
             start = start + Span::EPOCH;
         }
-        self.sealed_to = self.sealed_to.max(Some(start.max(to)));
-    }
-
-    /// Nothing waits, but time has passed: the epochs in between are known to be empty.
-    fn seal_empty_to(&mut self, to: EventTime, out: &mut Vec<Sealed>) {
-        let Some(from) = self.sealed_to else { return };
-        let most = Span::seconds_const(limits::EMPTY_EPOCHS.max as i64);
-        let mut start = from;
-        while start < to && start < from + most {
-            out.push(self.seal_one(start));
-            start = start + Span::EPOCH;
-        }
-        self.sealed_to = Some(from.max(to));
+        self.sealed_to = Some(start);
     }
 
     fn seal_one(&mut self, start: EventTime) -> Sealed {

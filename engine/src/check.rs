@@ -66,8 +66,12 @@ const LATENESS: Bound = Bound { name: "input.lateness_s", min: 0.0, max: 600.0, 
 const QUIET: Bound = Bound { name: "input.quiet_s", min: 1.0, max: 3600.0, unit: "s" };
 const SILENT: Bound = Bound { name: "input.silent_s", min: 1.0, max: 3600.0, unit: "s" };
 const ROLL: Bound = Bound { name: "archive.roll_s", min: 1.0, max: 86_400.0, unit: "s" };
-const RULE_SPAN: Bound = Bound { name: "for_s or keep_for_s", min: 0.0, max: 86_400.0, unit: "s" };
+const RULE_FOR: Bound = Bound { name: "rules.for_s", min: 0.0, max: 86_400.0, unit: "s" };
+const RULE_KEEP: Bound = Bound { name: "rules.keep_for_s", min: 0.0, max: 86_400.0, unit: "s" };
 const COMMIT: Bound = Bound { name: "kafka.commit_ms", min: 10.0, max: 10_000.0, unit: "ms" };
+
+/// Bounds of plain keys, by key path. The reference page prints them.
+pub const BOUNDS: &[Bound] = &[LATENESS, QUIET, SILENT, ROLL, COMMIT, RULE_FOR, RULE_KEEP];
 
 /// Reads a configuration.
 ///
@@ -252,8 +256,8 @@ impl Check<'_> {
             if !seen.insert(&rule.name) {
                 self.fault(&format!("{key}.name"), format!("two rules are named `{}`", rule.name), "");
             }
-            for span in [rule.for_s, rule.keep_for_s] {
-                if let Err(e) = RULE_SPAN.check(span) {
+            for (bound, span) in [(&RULE_FOR, rule.for_s), (&RULE_KEEP, rule.keep_for_s)] {
+                if let Err(e) = bound.check(span) {
                     self.fault(&key, e.to_string(), "");
                 }
             }

@@ -7,6 +7,7 @@ mod beats;
 mod broker;
 mod check;
 mod demo;
+mod docs;
 mod feed;
 mod list;
 mod logging;
@@ -68,6 +69,9 @@ enum Command {
     List(list::Args),
     /// JSON Schemas of configuration and outputs.
     Schema(schema::Args),
+    /// The reference pages and schemas, for whoever changes Auscult.
+    #[command(hide = true)]
+    Docs(docs::Args),
 }
 
 /// Runs the command line.
@@ -84,6 +88,7 @@ pub fn main() -> ExitCode {
         Command::Beats(args) => beats::run(args),
         Command::List(args) => list::run(args),
         Command::Schema(args) => schema::run(args),
+        Command::Docs(args) => docs::run(args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -212,38 +212,29 @@ impl Default for Http {
 
 /// The shipped rules.
 pub fn default_rules() -> Vec<RuleConfig> {
-    let rule = |name: &str, kind: &str, harm, onset, category, for_s, params: &[(&str, Value)]| RuleConfig {
-        name: name.into(),
-        kind: kind.into(),
-        harm,
-        onset,
-        category,
-        for_s,
-        keep_for_s: default_keep(),
-        latch: false,
-        params: params.iter().map(|(k, v)| ((*k).to_string(), v.clone())).collect(),
-    };
     use Category::{Physiological, Technical};
     use Harm::{Death, Minor, Reversible};
     use Onset::{Delayed, Prompt};
-    let number = |n: f64| serde_json::json!(n);
-    let text = |t: &str| serde_json::json!(t);
-    vec![
-        rule(
-            "news2",
-            "score_level",
-            Death,
-            Delayed,
-            Physiological,
-            5.0,
-            &[("score", text("news2")), ("level", text("medium"))],
-        ),
+    let news2 = &[("score", text("news2")), ("level", text("medium"))];
+    let sepsis = &[("model", text("sepsis_vitals"))];
+    let mut rules = vec![rule("news2", "score_level", (Death, Delayed), Physiological, 5.0, news2)];
+    rules.extend(heart_rules());
+    rules.extend([
+        rule("signal_lost", "signal_lost", (Reversible, Delayed), Technical, 0.0, &[]),
+        rule("source_silent", "source_silent", (Reversible, Prompt), Technical, 0.0, &[]),
+        rule("sepsis_risk", "model_probability", (Death, Delayed), Physiological, 0.0, sepsis),
+        rule("model_failed", "model_failed", (Minor, Prompt), Technical, 0.0, &[]),
+    ]);
+    rules
+}
+
+fn heart_rules() -> [RuleConfig; 3] {
+    let rule = |name, for_s, params: &[(&str, Value)]| {
+        rule(name, "threshold", (Harm::Death, Onset::Prompt), Category::Physiological, for_s, params)
+    };
+    [
         rule(
             "heart_rate_high",
-            "threshold",
-            Death,
-            Prompt,
-            Physiological,
             5.0,
             &[
                 ("input", text("heart_rate")),
@@ -255,10 +246,6 @@ pub fn default_rules() -> Vec<RuleConfig> {
         ),
         rule(
             "heart_rate_low",
-            "threshold",
-            Death,
-            Prompt,
-            Physiological,
             5.0,
             &[
                 ("input", text("heart_rate")),
@@ -270,10 +257,6 @@ pub fn default_rules() -> Vec<RuleConfig> {
         ),
         rule(
             "asystole",
-            "threshold",
-            Death,
-            Prompt,
-            Physiological,
             0.0,
             &[
                 ("input", text("since_last_qrs")),
@@ -282,17 +265,34 @@ pub fn default_rules() -> Vec<RuleConfig> {
                 ("event", text("ecg.asystole")),
             ],
         ),
-        rule("signal_lost", "signal_lost", Reversible, Delayed, Technical, 0.0, &[]),
-        rule("source_silent", "source_silent", Reversible, Prompt, Technical, 0.0, &[]),
-        rule(
-            "sepsis_risk",
-            "model_probability",
-            Death,
-            Delayed,
-            Physiological,
-            0.0,
-            &[("model", text("sepsis_vitals"))],
-        ),
-        rule("model_failed", "model_failed", Minor, Prompt, Technical, 0.0, &[]),
     ]
+}
+
+fn number(n: f64) -> Value {
+    n.into()
+}
+
+fn text(t: &str) -> Value {
+    t.into()
+}
+
+fn rule(
+    name: &str,
+    kind: &str,
+    (harm, onset): (Harm, Onset),
+    category: Category,
+    for_s: f64,
+    params: &[(&str, Value)],
+) -> RuleConfig {
+    RuleConfig {
+        name: name.into(),
+        kind: kind.into(),
+        harm,
+        onset,
+        category,
+        for_s,
+        keep_for_s: default_keep(),
+        latch: false,
+        params: params.iter().map(|(k, v)| ((*k).to_string(), v.clone())).collect(),
+    }
 }

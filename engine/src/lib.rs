@@ -7,7 +7,7 @@
 //! 2. [`decode`]: bytes to a frame, or a reject
 //! 3. [`align`]: frames to sealed epochs, in event time
 //! 4. `compute`: conditioning in lanes, operators, scores
-//! 5. [`infer`]: models
+//! 5. [`infer`]: the models
 //! 6. [`risk`]: rules and the alert state machine
 //! 7. [`sink`]: Kafka, Parquet, the live view (I/O)
 //!
@@ -37,6 +37,7 @@ pub mod cli;
 pub mod clock;
 pub mod commands;
 pub mod config;
+pub mod describe;
 pub mod error;
 pub mod http;
 pub mod limits;
@@ -47,3 +48,4 @@ pub mod plan;
 pub mod run;
 pub mod shard;
 pub mod shared;
+pub mod topics;

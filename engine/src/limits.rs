@@ -16,7 +16,10 @@ pub struct Limit {
 
 macro_rules! limits {
     ($($(#[doc = $doc:expr])* $id:ident = $max:expr, $unit:expr, $beyond:expr;)*) => {
-        $($(#[doc = $doc])* pub const $id: Limit = Limit { name: stringify!($id), max: $max, unit: $unit, beyond: $beyond };)*
+        $(
+            $(#[doc = $doc])*
+            pub const $id: Limit = Limit { name: stringify!($id), max: $max, unit: $unit, beyond: $beyond };
+        )*
         /// All bounds, for the reference page.
         pub const ALL: &[Limit] = &[$($id),*];
     };
@@ -51,6 +54,8 @@ limits! {
     EMPTY_EPOCHS = 600, "epochs", "the silence beyond is skipped and every signal starts anew";
     /// Patients of one partition.
     SHARD_PATIENTS = 100_000, "patients", "frames of further patients go to the dead-letter topic";
+    /// Bytes of a message that the dead-letter topic gets; what a broker took in must always fit out again.
+    REJECT_BYTES = 512 << 10, "bytes", "the dead letter holds the beginning, and the length in a header";
     /// Records taken in one step.
     STEP_RECORDS = 10_000, "records", "the rest waits for the next step";
 }

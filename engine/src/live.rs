@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use auscult_models::Outcome;
 use auscult_operators::score::{ScoreResult, Status};
-use auscult_operators::signal::{ChannelId, EventTime, Kind, Origin, PatientId};
+use auscult_operators::signal::{ChannelId, EventTime, Kind, Missing, Origin, PatientId};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -40,6 +40,8 @@ pub struct Glance {
     pub urgency: i64,
     /// New samples.
     pub strips: Vec<Strip>,
+    /// Whether this glance says that nothing came.
+    pub silent: bool,
 }
 
 /// New samples of one channel, thinned.
@@ -78,9 +80,27 @@ const SHOWN: &[(&str, &[&str])] = &[
 ];
 
 /// Looks at one bed.
-pub(crate) fn glance(plan: &Plan, patient: &Patient, sealed: &Sealed, c: &Computed) -> Glance {
-    let now = sealed.start + auscult_operators::signal::Span::EPOCH;
-    let values = SHOWN.iter().map(|(name, from)| (*name, shown(c, from, now))).collect();
+pub(crate) fn glance(
+    plan: &Plan,
+    patient: &Patient,
+    sealed: &Sealed,
+    c: &Computed,
+    now: EventTime,
+) -> Glance {
+    let line = ["abp_sys", "abp_mean", "abp_dia"];
+    // One source for all three pressures: an arterial line that is read stands alone, even where a part of it cannot
+    // be believed, and is never mixed with the cuff.
+    let by_line = line
+        .iter()
+        .filter_map(|n| ChannelId::named(n))
+        .any(|id| matches!(c.values.at(id, now), Ok(_) | Err(Missing::Implausible | Missing::LowQuality)));
+    let values = SHOWN
+        .iter()
+        .map(|(name, from)| {
+            let from = if by_line && line.contains(&from[0]) { &from[..1] } else { from };
+            (*name, shown(c, from, now))
+        })
+        .collect();
     let news2 = c.scores.iter().find(|s| s.score == "news2");
     let open: Vec<_> =
         plan.rules.iter().zip(&patient.rules).filter_map(|(r, s)| s.alert.as_ref().map(|a| (r, a))).collect();
@@ -120,6 +140,7 @@ pub(crate) fn glance(plan: &Plan, patient: &Patient, sealed: &Sealed, c: &Comput
         alerts,
         urgency,
         strips: strips(sealed, c),
+        silent: false,
     }
 }
 
@@ -226,11 +247,14 @@ fn strips(sealed: &Sealed, c: &Computed) -> Vec<Strip> {
     .collect()
 }
 
-/// A scale for signals of arbitrary size: the page smooths it over time.
+/// A scale for signals of arbitrary size: the next of 1, 2 and 5 times a power of ten with room to spare, so that it
+/// seldom changes.
 fn scale_of(samples: &[f32]) -> (f64, f64, f64) {
     let most = samples.iter().fold(0.0f32, |m, v| m.max(v.abs()));
-    let most = f64::from(most.max(1e-6));
-    (-most, most, most / 1000.0)
+    let most = f64::from(most.max(1e-6)) * 1.05;
+    let power = 10f64.powi(most.log10().floor() as i32);
+    let nice = [1.0, 2.0, 5.0, 10.0].into_iter().map(|n| n * power).find(|n| *n >= most).unwrap_or(most);
+    (-nice, nice, nice / 1000.0)
 }
 
 /// The beds that are on show.
@@ -254,6 +278,11 @@ impl Ward {
                 waiting.drain(..waiting.len() - 16);
             }
         }
+        // Silence is no sign of life.
+        let heard = match self.beds.get(&glance.patient) {
+            Some((_, before)) if glance.silent => *before,
+            _ => heard,
+        };
         self.beds.insert(glance.patient.clone(), (glance, heard));
     }
 

@@ -32,7 +32,7 @@ pub struct Patient {
     pub id: PatientId,
     /// Event-time order.
     pub timeline: Timeline,
-    /// Broker time of the last record.
+    /// Partition time of the last frame that was taken in.
     pub last_heard: EventTime,
     /// Whether the patient has been told silent.
     pub silent: bool,
@@ -68,15 +68,16 @@ impl Patient {
             id,
             timeline: Timeline::default(),
             last_heard: now,
-            silent: false,
-            flushed: false,
+            // Until the first frame is taken in.
+            silent: true,
+            flushed: true,
             standby: false,
             values: Values::default(),
             chains: Vec::new(),
             operators: plan.build_operators()?,
             waves: Vec::new(),
             scores: vec![None; plan.scores.len()],
-            models: plan.models.iter().map(|m| ModelResult::waiting(m)).collect(),
+            models: plan.models.iter().map(ModelResult::waiting).collect(),
             rules: vec![RuleState::default(); plan.rules.len()],
             evidence: Default::default(),
             evidence_at: 0,

@@ -19,7 +19,7 @@ pub use event::{
     Phase, Priority, RiskEvent, ScoreEvent, SourceRange, Window, deterministic_id,
 };
 pub use judge::{Condition, Facts, Look, RuleSpec, Verdict};
-pub use machine::{Alert, Rule, RuleState, Transition};
+pub use machine::{Alert, CONTINUE, Rule, RuleState, Transition, UNKNOWN_MAX};
 
 /// The kinds of rule.
 pub static RULES: &[&RuleSpec] = &[

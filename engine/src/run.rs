@@ -330,19 +330,26 @@ fn archive_loop(root: &Path, topic: &str, from: &Receiver<ToArchive>, state: &Ar
                 open.remove(&partition);
             }
             ToArchive::Effects(partition, effects) => {
-                let slot =
-                    open.entry(partition).or_insert_with(|| Some(Archive::open(root, topic, partition)));
-                let Some(archive) = slot else { continue };
-                let before = archive.files;
-                if let Err(e) = archive.take(&effects) {
+                if matches!(open.get(&partition), Some(None)) {
+                    continue;
+                }
+                let taken = match open.remove(&partition).flatten() {
+                    Some(archive) => Ok(archive),
+                    None => Archive::open(root, topic, partition),
+                };
+                let taken = taken.and_then(|mut archive| {
+                    let before = archive.files;
+                    archive.take(&effects)?;
+                    state.files.fetch_add(archive.files - before, Ordering::Relaxed);
+                    Ok(archive)
+                });
+                if let Err(e) = &taken {
                     // What follows must not stand in files while this does not: the partition is archived again
                     // from the log by the next start.
                     error!(code = "archive", partition, error = %e, "archiving of the partition stops until a restart");
                     state.failed.store(true, Ordering::Relaxed);
-                    *slot = None;
-                    continue;
                 }
-                state.files.fetch_add(archive.files - before, Ordering::Relaxed);
+                open.insert(partition, taken.ok());
             }
         }
     }

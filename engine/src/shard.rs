@@ -7,7 +7,7 @@ use std::time::Instant;
 use auscult_operators::signal::EventTime;
 
 use crate::clock;
-use crate::effects::Effects;
+use crate::effects::{Effect, Effects};
 use crate::limits;
 use crate::plan::Plan;
 use crate::source::Record;
@@ -42,8 +42,16 @@ impl Shard {
     /// Takes records in.
     pub fn turn(&mut self, records: Vec<Record>) -> Turn {
         let mut effects = Effects::default();
-        for part in records.chunks(limits::STEP_RECORDS.max as usize) {
-            effects.list.extend(self.worker.step(Event::Records(part)).list);
+        let most = limits::STEP_RECORDS.max as usize;
+        for (n, part) in records.chunks(most).enumerate() {
+            let mut told = self.worker.step(Event::Records(part)).list;
+            for (_, effect) in &mut told {
+                // The place among the records of the step becomes that among the records of the turn.
+                if let Effect::Aside(at, _) = effect {
+                    *at += n * most;
+                }
+            }
+            effects.list.append(&mut told);
         }
         if let Some(last) = records.last() {
             self.next = last.offset + 1;

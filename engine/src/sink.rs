@@ -4,5 +4,6 @@
 
 pub mod archive;
 pub mod files;
+mod held;
 pub mod kafka;
 mod parquet_table;

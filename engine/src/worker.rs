@@ -54,7 +54,7 @@ pub(crate) struct Work {
 /// Work handled at a time: enough to fill lanes, little enough to stay in cache.
 const CHUNK: usize = 64;
 
-/// The state of one partition.
+/// The state of one partition. A patient that is not silent has exactly one deadline, a silent one has none.
 pub struct Worker {
     plan: Arc<Plan>,
     models: Models,
@@ -69,6 +69,7 @@ pub struct Worker {
     rolled: Option<i64>,
     /// What became of every frame.
     pub accounts: Accounts,
+    patients_max: u64,
     work: Vec<Work>,
     computed: Vec<Computed>,
     sealed: Vec<Sealed>,
@@ -88,6 +89,7 @@ impl Worker {
             deadlines: BTreeSet::new(),
             rolled: None,
             accounts: Accounts::default(),
+            patients_max: limits::SHARD_PATIENTS.max,
             work: Vec::new(),
             computed: Vec::new(),
             sealed: Vec::new(),
@@ -130,17 +132,17 @@ impl Worker {
 
     /// Hop 3: what the frame is, and the epochs it seals.
     fn align(&mut self, frame: Arc<Frame>, at: usize, record: &Record, effects: &mut Effects) {
-        let patient = match self.patient(&frame, record.timestamp) {
+        let patient = match self.patient(&frame) {
             Ok(patient) => patient,
             Err(reject) => return self.reject(at, record, reject, effects),
         };
         let p = &mut self.patients[patient];
-        (p.last_heard, p.silent, p.flushed) = (p.last_heard.max(record.timestamp), false, false);
         let fate = p.timeline.take(&frame, record.offset);
         self.accounts.count(fate);
         if fate == Fate::Processed {
             p.timeline.seal_due(self.plan.lateness, &mut self.sealed);
             self.queue(patient, record.offset);
+            self.heard(patient);
         }
         effects.push(record.offset, Effect::Frame(frame, fate));
     }
@@ -195,28 +197,34 @@ impl Worker {
         self.work.extend(epochs);
     }
 
-    fn patient(&mut self, frame: &Frame, now: EventTime) -> Result<usize, Reject> {
-        let known = self.index.get(&frame.patient).copied();
-        let patient = match known {
-            Some(patient) => patient,
-            None => self.admit(frame, now)?,
-        };
-        let p = &self.patients[patient];
-        if known.is_none() || p.silent {
-            self.deadlines.insert((p.last_heard.max(now) + self.plan.quiet, patient));
+    /// A patient has said something new. Frames that came before, or too late to be used, are no sign of life: a
+    /// device whose clock has jumped back sends nothing that is computed. What counts is the partition's time, not
+    /// the record's own: a producer whose clock is behind is not silent.
+    fn heard(&mut self, patient: usize) {
+        let Some(now) = self.partition_time else { return };
+        let p = &mut self.patients[patient];
+        if p.flushed && !p.silent {
+            self.deadlines.remove(&(p.last_heard + self.plan.silent, patient));
         }
-        Ok(patient)
+        if p.flushed || p.silent {
+            self.deadlines.insert((now + self.plan.quiet, patient));
+        }
+        (p.last_heard, p.silent, p.flushed) = (now, false, false);
     }
 
-    fn admit(&mut self, frame: &Frame, now: EventTime) -> Result<usize, Reject> {
-        if self.patients.len() as u64 >= limits::SHARD_PATIENTS.max {
-            return Err(Reject::over("too_many_patients", &limits::SHARD_PATIENTS, self.patients.len() + 1));
+    fn patient(&mut self, frame: &Frame) -> Result<usize, Reject> {
+        if let Some(known) = self.index.get(&frame.patient) {
+            return Ok(*known);
         }
+        let at = self.patients.len();
+        if at as u64 >= self.patients_max {
+            return Err(Reject::over("too_many_patients", &limits::SHARD_PATIENTS, at + 1));
+        }
+        let now = self.partition_time.unwrap_or_default();
         let new = Patient::new(frame.patient.clone(), &self.plan, now);
-        let new = new.map_err(|e| Reject::new("too_many_patients", e.to_string()))?;
-        self.patients.push(new);
-        self.index.insert(frame.patient.clone(), self.patients.len() - 1);
-        Ok(self.patients.len() - 1)
+        self.patients.push(new.map_err(|e| Reject::new("too_many_patients", e.to_string()))?);
+        self.index.insert(frame.patient.clone(), at);
+        Ok(at)
     }
 
     fn reject(&mut self, at: usize, record: &Record, reject: Reject, effects: &mut Effects) {
@@ -241,3 +249,6 @@ impl Worker {
         self.partition_time
     }
 }
+
+#[cfg(test)]
+mod tests;

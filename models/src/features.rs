@@ -20,7 +20,8 @@ pub const READING_AGE: Span = Span::seconds_const(60);
 /// let manifest = &registry.find("sepsis_vitals").unwrap().manifest;
 /// let (spo2, t) = (ChannelId::named("spo2").unwrap(), EventTime::from_seconds);
 /// let mut values = Values::default();
-/// values.store(spo2, Observed { value: 93.0, observed_at: t(0), valid_until: t(60), quality: 1.0, origin: Origin::Reported });
+/// let (observed_at, valid_until, origin) = (t(0), t(60), Origin::Reported);
+/// values.store(spo2, Observed { value: 93.0, observed_at, valid_until, quality: 1.0, origin });
 /// let early = row(manifest, &values, &|_| None, t(30));
 /// assert_eq!(early.inputs[0], Err(Missing::NoData)); // heart rate
 /// assert_eq!(early.inputs[1], Ok(93.0));

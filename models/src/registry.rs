@@ -52,7 +52,8 @@ pub enum ModelError {
     },
     /// Weights that are not those of the manifest.
     #[error(
-        "{file} has sha256 {found}, expected {expected}; if the weights were meant to change, raise the version and state the new hash"
+        "{file} has sha256 {found}, expected {expected}; if the weights were meant to change, raise the version and \
+         state the new hash"
     )]
     Hash {
         /// Which.

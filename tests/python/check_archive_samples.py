@@ -1,7 +1,8 @@
 """Compares an archive of waveforms with the WFDB records it was made from, sample for sample.
 
 In: ARCHIVE_DIR with waveforms/date=*/*.parquet, a folder of WFDB records, and --map patients.json:
-{"patient": "record"} or {"patient": {"record": "100", "channels": {"archive channel": "WFDB signal"}}}.
+{"patient": "record"} or {"patient": {"record": "100", "channels": {"archive channel": "WFDB signal"}}}; null for a
+patient who plays no record. With --seconds only so much of each record was sent; rows doubled are flagged for all.
 Out: one JSON line. Read with pyarrow, and again with DuckDB; both must agree on rows, samples and records.
 """
 
@@ -90,11 +91,11 @@ def series_faults(where, table):
     return faults
 
 
-def compare(where, table, record, signal):
+def compare(where, table, record, signal, seconds=None):
     """Faults of one channel's rows against the WFDB signal they were made from."""
     faults = series_faults(where, table)
     counts = flat(table["counts"])
-    expected = record.d_signal[:, signal]
+    expected = record.d_signal[: None if seconds is None else round(seconds * record.fs), signal]
     if len(counts) != len(expected):
         faults.append(f"{where}: length {len(counts)}, the record has {len(expected)}")
         return faults
@@ -141,7 +142,7 @@ def duck_faults(waveforms, rows, samples):
     return faults, {f"{t}/{p}": {"span": int(s), "records": int(d)} for t, p, s, d, _ in partitions}
 
 
-def check(archive, records, mapping, partial=False):
+def check(archive, records, mapping, partial=False, seconds=None):
     waveforms = pathlib.Path(archive) / "waveforms"
     files = sorted(waveforms.glob("date=*/*.parquet"))
     if not files:
@@ -154,6 +155,11 @@ def check(archive, records, mapping, partial=False):
     for name in sorted(set(dataset.to_table(columns=["patient"])["patient"].unique().to_pylist()) - set(mapping)):
         faults.append(f"{name}: a patient of the archive is not in the map")
     for patient, target in mapping.items():
+        if target is None:
+            part = dataset.to_table(filter=pc.field("patient") == patient, columns=["counts", "samples"])
+            # What was sent as 32-bit values has no counts.
+            rows, samples = rows + part.num_rows, samples + len(flat(part["counts"]))
+            continue
         target = {"record": target} if isinstance(target, str) else target
         record = wfdb.rdrecord(str(pathlib.Path(records) / target["record"]), physical=False)
         table = dataset.to_table(filter=pc.field("patient") == patient, columns=list(COLUMNS))
@@ -171,7 +177,7 @@ def check(archive, records, mapping, partial=False):
                 continue
             seen.add(signal)
             compared += 1
-            faults += compare(where, part, record, record.sig_name.index(signal))
+            faults += compare(where, part, record, record.sig_name.index(signal), seconds)
         if not partial and seen != set(record.sig_name):
             faults.append(f"{patient}: signals absent: {sorted(set(record.sig_name) - seen)}")
     duck, partitions = duck_faults(waveforms, rows, samples)
@@ -179,7 +185,7 @@ def check(archive, records, mapping, partial=False):
     return dict(findings, channels=compared, partitions=partitions), faults + duck
 
 
-def write_example(folder, change=lambda rows: rows):
+def write_example(folder, change=lambda rows: rows, seconds=None, mapping=None):
     """A record of two signals and the archive of it, 10 messages of 1 s; `change` may spoil the archive's rows."""
     rng = np.random.default_rng(1)
     digital = rng.integers(-1000, 1000, (1000, 2))
@@ -203,15 +209,16 @@ def write_example(folder, change=lambda rows: rows):
     target = folder / "waveforms" / "date=2023-11-14"
     target.mkdir(parents=True)
     pq.write_table(pa.Table.from_pylist(rows, schema=schema), target / "a.parquet")
-    return check(folder, folder, {"p1": {"record": "r1", "channels": {"ecg.ii": "MLII"}}})[1]
+    mapping = mapping or {"p1": {"record": "r1", "channels": {"ecg.ii": "MLII"}}}
+    return check(folder, folder, mapping, seconds=seconds)[1]
 
 
 def self_test():
     test = SelfTest()
 
-    def example(change=lambda rows: rows):
+    def example(change=lambda rows: rows, **how):
         with tempfile.TemporaryDirectory() as folder:
-            return write_example(pathlib.Path(folder), change)
+            return write_example(pathlib.Path(folder), change, **how)
 
     def spoil(at, **fields):
         def change(rows):
@@ -242,6 +249,11 @@ def self_test():
     test.flags("unknown status", example(spoil(0, status="lost")), "unknown status")
     test.flags("counts absent", example(spoil(0, counts=None)), "without counts")
     test.flags("a channel lost", example(lambda rows: rows[::2]), "absent")
+    test.passes("the first seconds", example(lambda rows: rows[:12], seconds=6))
+    test.flags("a second too few", example(lambda rows: rows[:12], seconds=7), "length")
+    test.flags("a second too many", example(seconds=9), "length")
+    test.passes("one who plays no record", example(one_sample, mapping={"p1": None}))
+    test.flags("his row twice", example(lambda rows: rows + rows[-1:], mapping={"p1": None}), "duplicates")
     test.flags("a stranger", example(spoil(0, patient="p2")), "not in the map")
     with tempfile.TemporaryDirectory() as folder:
         test.flags("an empty folder", check(folder, folder, {})[1], "no files")
@@ -256,6 +268,7 @@ def main():
     parser.add_argument("records", nargs="?")
     parser.add_argument("--map", help="JSON file: patient to record")
     parser.add_argument("--partial", action="store_true", help="the archive need not have all signals of a record")
+    parser.add_argument("--seconds", type=float, help="only so much of each record was sent")
     parser.add_argument("--self-test", action="store_true")
     args = parser.parse_args()
     if args.self_test:
@@ -263,7 +276,7 @@ def main():
     if not (args.archive and args.records and args.map):
         parser.error("ARCHIVE_DIR, MITDB_DIR and --map are needed")
     mapping = json.loads(pathlib.Path(args.map).read_text())
-    finish(*check(args.archive, args.records, mapping, args.partial))
+    finish(*check(args.archive, args.records, mapping, args.partial, args.seconds))
 
 
 if __name__ == "__main__":

@@ -3,17 +3,22 @@
 //! Out: handles that tests drive; a failure panics with what was attempted, the log's end and what to install.
 //!
 //! Reading order: [`cache`] (fetched once), [`process`] (children that die with the test), [`kafka`] (the broker and
-//! a client of it), [`binary`] (`auscult` itself), [`http`], [`python`] and [`promtool`] (the third parties),
-//! [`recordings`] (real data, if it is there).
+//! a client of it), [`binary`] (`auscult` itself), [`site`] (a configuration with its topics and services), [`http`],
+//! [`python`] and [`promtool`] (the third parties), [`recordings`] (real data, if it is there).
+
+#![allow(clippy::disallowed_methods, reason = "a test waits by the wall clock")]
 
 pub mod binary;
 pub mod cache;
+pub mod hostile;
 pub mod http;
 pub mod kafka;
 pub mod process;
 pub mod promtool;
 pub mod python;
 pub mod recordings;
+pub mod site;
+pub mod walk;
 
 use std::time::{Duration, Instant};
 

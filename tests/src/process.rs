@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use crate::poll;
 
-/// Argument 1 and 2 are the output files, 3 a folder to remove after an orphan's death (or empty), the rest the program.
+/// Argument 1 and 2 are the output files, 3 a folder to remove after an orphan's death (or empty), the rest the
+/// program.
 /// The watcher blocks in a builtin on the pipe; it is ended first when the child exits by itself, so that it cannot
 /// kill a process id that was given to somebody else since.
 const GUARD: &str = r#"

@@ -13,6 +13,14 @@ pub fn folder(name: &str, test: &str) -> Option<PathBuf> {
     found(&root, name, test)
 }
 
+/// MIT-BIH records of every kind: normal, paced-like, bigeminy, fibrillation, flutter, noise.
+pub const EIGHT: [&str; 8] = ["100", "101", "106", "119", "203", "207", "208", "217"];
+
+/// Paths of the eight records, as `auscult` takes them.
+pub fn eight(mitdb: &Path) -> Vec<String> {
+    EIGHT.iter().map(|r| mitdb.join(r).to_string_lossy().into_owned()).collect()
+}
+
 #[allow(clippy::print_stderr, reason = "the reader of a test run must see what was not run")]
 fn found(root: &Path, name: &str, test: &str) -> Option<PathBuf> {
     let folder = root.join(name);

@@ -1,4 +1,5 @@
-//! The harness against itself: the broker is a real one, with transactions that hide what was aborted and fence zombies.
+//! The harness against itself: the broker is a real one, with transactions that hide what was aborted
+//! and fence zombies.
 //! In: the shared broker. Out: what readers of either kind see.
 //! Also the canary of every end-to-end test: if this fails, the others prove nothing.
 

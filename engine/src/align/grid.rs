@@ -55,6 +55,11 @@ fn sample_time(origin: EventTime, rate: Hertz, index: i64) -> EventTime {
     EventTime::from_micros(origin.micros() + (index as f64 * 1e6 / rate.get()).round() as i64)
 }
 
+/// Event time of the last sample of a wave, which has at least one.
+pub(super) fn last_sample(wave: &Wave) -> EventTime {
+    sample_time(wave.start, wave.rate, wave.samples.len() as i64 - 1)
+}
+
 /// How many samples of the wave lie before `t`.
 pub(super) fn samples_before(wave: &Wave, t: EventTime) -> usize {
     let n = wave.samples.len();

@@ -11,29 +11,22 @@ use tracing::info;
 use crate::config::Kafka;
 use crate::error::RunError;
 use crate::source::kafka::{client, frames_topic};
+use crate::topics;
 
 const TIMEOUT: Duration = Duration::from_secs(15);
 
-/// A topic that Auscult works with, and how it is created.
+/// A topic that Auscult works with, under its full name.
 struct Topic {
     name: String,
-    /// Follows `kafka.partitions`, or is small.
-    wide: bool,
-    config: &'static [(&'static str, &'static str)],
+    row: &'static topics::Topic,
 }
 
 fn topics(kafka: &Kafka) -> Vec<Topic> {
-    let topic = |name: &str, wide, config| Topic { name: format!("{}{name}", kafka.prefix), wide, config };
-    let day: &[(&str, &str)] = &[("retention.ms", "86400000")];
-    let week: &[(&str, &str)] = &[("retention.ms", "604800000")];
-    vec![
-        Topic { name: frames_topic(kafka), wide: true, config: week },
-        topic("events", true, &[("retention.ms", "2592000000")]),
-        topic("scores", true, week),
-        topic("features", true, day),
-        topic("rejects", true, &[("retention.ms", "2592000000")]),
-        topic("heartbeat", false, day),
-    ]
+    let name = |row: &topics::Topic| match row.input {
+        true => frames_topic(kafka),
+        false => format!("{}{}", kafka.prefix, row.name),
+    };
+    topics::TOPICS.iter().map(|row| Topic { name: name(row), row }).collect()
 }
 
 /// Makes sure that every topic is there.
@@ -50,9 +43,9 @@ pub(super) fn ensure(kafka: &Kafka) -> Result<(), RunError> {
     let new: Vec<NewTopic<'_>> = missing
         .iter()
         .map(|t| {
-            let partitions = if t.wide { kafka.partitions } else { 1 };
+            let partitions = if t.row.wide { kafka.partitions } else { 1 };
             let new = NewTopic::new(&t.name, partitions, TopicReplication::Fixed(kafka.replication));
-            t.config.iter().fold(new, |n, (k, v)| n.set(k, v))
+            t.row.settings.iter().fold(new, |n, (k, v)| n.set(k, v))
         })
         .collect();
     let runtime = tokio::runtime::Builder::new_current_thread()

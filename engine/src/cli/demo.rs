@@ -67,7 +67,7 @@ pub(super) fn run(args: &Args) -> Result<(), RunError> {
     println!("dashboard: http://{address}/   (Ctrl-C to stop)");
     let mut demo = Demo {
         local: Local::new(&plan, 1, usize::MAX),
-        archive: args.archive.as_ref().map(|dir| Archive::open(dir, "demo", 0)),
+        archive: args.archive.as_ref().map(|dir| Archive::open(dir, "demo", 0)).transpose()?,
         desk: Desk::new("demo", clock::now()),
         shared,
         turns: 0,

@@ -58,7 +58,8 @@ impl Feed {
         for path in &args.records {
             let recording = auscult_datasets::open(path).map_err(|e| RunError::Data(e.to_string()))?;
             for (label, why) in recording.unmapped() {
-                tracing::warn!(recording = recording.name, label, why = %why, "a signal has no channel and is left out");
+                let recording = &recording.name;
+                tracing::warn!(recording, label, why = %why, "a signal has no channel and is left out");
             }
             names.push(
                 path.file_stem().map_or_else(|| recording.name.clone(), |s| s.to_string_lossy().into()),

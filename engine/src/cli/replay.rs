@@ -93,7 +93,8 @@ impl Sinks {
             .map_err(RunError::io("write", &beats_path))?;
         let root = args.out.join("archive");
         let count = if args.archive { args.partitions.max(1) } else { 0 };
-        let archives = (0..count).map(|p| Archive::open(&root, "replay", p as i32)).collect();
+        let archives = (0..count).map(|p| Archive::open(&root, "replay", p as i32));
+        let archives = archives.collect::<Result<_, _>>()?;
         Ok(Self { files, beats, beats_path, archives })
     }
 

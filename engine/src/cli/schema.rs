@@ -3,9 +3,8 @@
 
 use std::path::PathBuf;
 
-use crate::config::Config;
+use crate::describe;
 use crate::error::RunError;
-use crate::risk::{RiskEvent, ScoreEvent};
 
 /// Arguments of `auscult schema`.
 #[derive(Debug, clap::Args)]
@@ -31,33 +30,29 @@ enum What {
     ModelManifest,
 }
 
-const ALL: [(What, &str); 4] = [
-    (What::Config, "config"),
-    (What::RiskEvent, "risk_event"),
-    (What::ScoreEvent, "score_event"),
-    (What::ModelManifest, "model_manifest"),
-];
-
-fn schema(what: What) -> String {
-    let schema = match what {
-        What::Config => schemars::schema_for!(Config),
-        What::RiskEvent => schemars::schema_for!(RiskEvent),
-        What::ScoreEvent => schemars::schema_for!(ScoreEvent),
-        What::ModelManifest => schemars::schema_for!(auscult_models::manifest::Manifest),
-    };
-    serde_json::to_string_pretty(&schema).unwrap_or_default() + "\n"
+impl What {
+    /// Name in [`describe::SCHEMAS`].
+    fn name(self) -> &'static str {
+        match self {
+            What::Config => "config",
+            What::RiskEvent => "risk_event",
+            What::ScoreEvent => "score_event",
+            What::ModelManifest => "model_manifest",
+        }
+    }
 }
 
 /// Runs it.
 pub(super) fn run(args: &Args) -> Result<(), RunError> {
     if let Some(what) = args.what {
-        print!("{}", schema(what));
+        print!("{}", describe::schema(what.name()).unwrap_or_default());
     }
     if let Some(folder) = &args.write {
         std::fs::create_dir_all(folder).map_err(RunError::io("create folder", folder))?;
-        for (what, name) in ALL {
+        for (name, _) in describe::SCHEMAS {
             let path = folder.join(format!("{name}.json"));
-            std::fs::write(&path, schema(what)).map_err(RunError::io("write", &path))?;
+            let text = describe::schema(name).unwrap_or_default();
+            std::fs::write(&path, text).map_err(RunError::io("write", &path))?;
             println!("wrote {}", path.display());
         }
     }

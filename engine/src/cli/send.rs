@@ -141,7 +141,7 @@ impl Sender {
             }
         }
         self.sent += 1;
-        if self.sent % 256 == 0 {
+        if self.sent.is_multiple_of(256) {
             self.producer.poll(Duration::ZERO);
         }
         Ok(!self.stop.load(Ordering::Relaxed))

@@ -90,6 +90,11 @@ fn channel(mdc: u32, name: &str, wave: bool) -> Result<ChannelId, Reject> {
     Ok(id)
 }
 
+/// A number for a message: 300 digits would say no more.
+fn shown(x: f64) -> f64 {
+    x.clamp(-1e9, 1e9)
+}
+
 fn kind_word(wave: bool) -> &'static str {
     if wave { "waveform" } else { "number" }
 }
@@ -122,7 +127,7 @@ fn wave(w: wire::Wave, frame_time: EventTime) -> Result<Wave, Reject> {
     let unit = conversion(channel, &w.unit)?;
     let name = channel.row().name;
     if !(w.rate_hz > 0.0 && w.rate_hz <= limits::WAVE_RATE_HZ.max as f64) {
-        return Err(Reject::over("bad_rate", &limits::WAVE_RATE_HZ, w.rate_hz));
+        return Err(Reject::over("bad_rate", &limits::WAVE_RATE_HZ, shown(w.rate_hz)));
     }
     let samples = samples(&w, unit, name)?;
     count(&limits::WAVE_SAMPLES, samples.len())?;
@@ -132,7 +137,7 @@ fn wave(w: wire::Wave, frame_time: EventTime) -> Result<Wave, Reject> {
     let span_s = samples.len() as f64 / w.rate_hz;
     let span_max = limits::FRAME_SPAN_S.max as i64 * 1_000_000;
     if span_s * 1e6 > span_max as f64 || w.start_us < 0 || w.start_us > span_max {
-        return Err(Reject::over("bad_span", &limits::FRAME_SPAN_S, span_s));
+        return Err(Reject::over("bad_span", &limits::FRAME_SPAN_S, shown(span_s)));
     }
     let start = frame_time + Span::from_micros(w.start_us);
     Ok(Wave { channel, rate: Hertz(w.rate_hz), start, samples })
@@ -151,7 +156,7 @@ fn samples(w: &wire::Wave, unit: Conversion, name: &str) -> Result<Samples, Reje
             .map(|v| Some(convert(*v)).filter(|x| x.abs() <= SAMPLE_ABS_MAX).unwrap_or(f32::NAN));
         return Ok(Samples::Values(values.collect()));
     }
-    if w.counts.len() % 2 != 0 {
+    if !w.counts.len().is_multiple_of(2) {
         return Err(Reject::new(
             "bad_samples",
             format!("channel {name} has {} bytes of counts", w.counts.len()),
@@ -163,7 +168,7 @@ fn samples(w: &wire::Wave, unit: Conversion, name: &str) -> Result<Samples, Reje
     if !scale.is_normal() || !offset.is_finite() || extreme > f64::from(SAMPLE_ABS_MAX) {
         return Err(Reject::new(
             "bad_scale",
-            format!("channel {name}: scale {} offset {}", w.scale, w.offset),
+            format!("channel {name}: scale {:e} offset {:e}", w.scale, w.offset),
         ));
     }
     let missing = match w.missing_count.map(i16::try_from) {
@@ -181,10 +186,7 @@ fn observation(o: &wire::Observation, frame_time: EventTime) -> Result<Observati
     let channel = channel(o.mdc, &o.name, false)?;
     let unit = conversion(channel, &o.unit)?;
     let name = channel.row().name;
-    let observed_at = o.observed_at_us.map_or(Ok(frame_time), event_time)?;
-    if observed_at > frame_time + Span::seconds_const(limits::FRAME_SPAN_S.max as i64) {
-        return Err(Reject::new("bad_time", format!("{name} was observed after its frame")));
-    }
+    let observed_at = observed_at(o.observed_at_us, frame_time, name)?;
     if o.value.is_some_and(|v| !v.is_finite()) {
         return Err(Reject::new(
             "bad_value",
@@ -198,8 +200,16 @@ fn observation(o: &wire::Observation, frame_time: EventTime) -> Result<Observati
     Ok(Observation { channel, observed_at, value: o.value.map(|v| v * unit.factor + unit.offset), quality })
 }
 
+fn observed_at(us: Option<i64>, frame_time: EventTime, name: &str) -> Result<EventTime, Reject> {
+    let at = us.map_or(Ok(frame_time), event_time)?;
+    if at > frame_time + Span::seconds_const(limits::FRAME_SPAN_S.max as i64) {
+        return Err(Reject::new("bad_time", format!("{name} was observed after its frame")));
+    }
+    Ok(at)
+}
+
 fn context(c: &wire::Context, frame_time: EventTime, out: &mut Vec<Observation>) -> Result<(), Reject> {
-    let observed_at = c.observed_at_us.map_or(Ok(frame_time), event_time)?;
+    let observed_at = observed_at(c.observed_at_us, frame_time, "context")?;
     if c.spo2_scale.is_some_and(|s| s != 1 && s != 2) {
         return Err(Reject::new("bad_value", "spo2_scale is neither 1 nor 2"));
     }
@@ -244,7 +254,7 @@ fn command(c: wire::Command) -> Result<Command, Reject> {
         Err(_) => return Err(Reject::new("bad_command", format!("action {} is not known", c.action))),
     };
     if action == Action::Pause && !(c.for_s > 0.0 && c.for_s <= limits::PAUSE_S.max as f64) {
-        return Err(Reject::over("bad_command", &limits::PAUSE_S, c.for_s));
+        return Err(Reject::over("bad_command", &limits::PAUSE_S, shown(c.for_s)));
     }
     Ok(Command { action, rule: c.rule, actor: c.actor, for_s: c.for_s })
 }

@@ -2,7 +2,7 @@
 //! In: bytes, or a frame. Out: the wire frame, or bytes.
 
 use auscult_operators::signal::frame::{Action, DeviceStatus, Samples, Wave};
-use auscult_operators::signal::{ChannelId, EventTime, Frame, Kind};
+use auscult_operators::signal::{EventTime, Frame};
 use bytes::Bytes;
 use prost::Message;
 
@@ -20,17 +20,12 @@ pub(super) fn parse(bytes: Bytes) -> Result<wire::Frame, Reject> {
 /// use auscult_operators::signal::{EventTime, Frame, PatientId, SourceId};
 /// let frame = Frame {
 ///     patient: PatientId::new("p1"), source: SourceId("monitor".into()), session: 1, sequence: 0,
-///     time: EventTime::from_seconds(1_600_000_000), waves: vec![], observations: vec![], device: None, commands: vec![],
+///     time: EventTime::from_seconds(1_600_000_000), waves: vec![], observations: vec![],
+///     device: None, commands: vec![],
 /// };
 /// assert!(encode(&frame).len() > 10);
 /// ```
 pub fn encode(frame: &Frame) -> Vec<u8> {
-    let (context, observations) = frame.observations.iter().partition::<Vec<_>, _>(|o| {
-        o.channel.row().kind == Kind::Context
-            && o.observed_at == frame.time
-            && o.value.is_some()
-            && o.quality == 1.0
-    });
     let mut out = wire::Frame {
         patient: frame.patient.expose().into(),
         source: frame.source.0.to_string(),
@@ -41,19 +36,10 @@ pub fn encode(frame: &Frame) -> Vec<u8> {
         device: frame.device.map(|d| wire::Device { state: device(d) as i32 }),
         ..Default::default()
     };
-    let mut ctx = wire::Context::default();
-    let mut rest = Vec::new();
-    for o in &context {
-        if !set_context(&mut ctx, o.channel, o.value) {
-            rest.push(*o);
-        }
-    }
-    if rest.len() < context.len() {
-        out.context = Some(ctx);
-    }
-    out.observations = observations
-        .into_iter()
-        .chain(rest)
+    // What is known of the patient goes as observations too: these keep order, times and any value.
+    out.observations = frame
+        .observations
+        .iter()
         .map(|o| wire::Observation {
             mdc: o.channel.row().mdc,
             name: o.channel.row().name.into(),
@@ -91,20 +77,6 @@ fn device(status: DeviceStatus) -> wire::DeviceState {
         DeviceStatus::Standby => wire::DeviceState::Standby,
         DeviceStatus::Ended => wire::DeviceState::Ended,
     }
-}
-
-fn set_context(ctx: &mut wire::Context, channel: ChannelId, value: Option<f64>) -> bool {
-    let Some(v) = value else { return false };
-    match channel.row().name {
-        "age" => ctx.age_years = Some(v),
-        "pregnant" => ctx.pregnant = Some(v != 0.0),
-        "on_oxygen" => ctx.on_oxygen = Some(v != 0.0),
-        "spo2_scale" => ctx.spo2_scale = Some(v as u32),
-        "consciousness" => ctx.consciousness = Some(v as i32),
-        "sex_male" => ctx.sex_male = Some(v != 0.0),
-        _ => return false,
-    }
-    true
 }
 
 fn wave(w: &Wave, frame_time: EventTime) -> wire::Wave {

@@ -67,7 +67,9 @@ fn epoch(plan: &Plan, patient: &mut Patient, sealed: &mut Sealed, c: &mut Comput
             }
         }
     }
-    for (at, rule) in plan.rules.iter().enumerate() {
+    let heard = !(sealed.runs.is_empty() && sealed.observations.is_empty() && sealed.devices.is_empty());
+    // A second without data says nothing about silence: only data ends it.
+    for (at, rule) in plan.rules.iter().enumerate().filter(|(_, r)| heard || !r.on_silence) {
         let active = patient.rules[at].active();
         let look = Look {
             now,
@@ -99,7 +101,7 @@ fn epoch(plan: &Plan, patient: &mut Patient, sealed: &mut Sealed, c: &mut Comput
         effects.push(Effect::Beats(patient.id.clone(), c.readings.beats.clone()));
     }
     if plan.live {
-        effects.push(Effect::Glance(Box::new(live::glance(plan, patient, sealed, c))));
+        effects.push(Effect::Glance(Box::new(live::glance(plan, patient, sealed, c, now))));
     }
 }
 
@@ -135,6 +137,10 @@ fn silence(
         if let Some(t) = told {
             tell(plan, patient, rule, &t, effects);
         }
+    }
+    if plan.live {
+        let glance = live::glance(plan, patient, &Sealed::default(), c, now);
+        effects.push(Effect::Glance(Box::new(live::Glance { silent: true, ..glance })));
     }
 }
 

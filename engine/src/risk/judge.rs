@@ -3,7 +3,7 @@
 //! hysteresis belong to the state machine, which is the same for all rules.
 
 use crate::infer::ModelResult;
-use auscult_operators::params::ParamError;
+use auscult_operators::params::{Bound, ParamError};
 use auscult_operators::score::ScoreResult;
 use auscult_operators::signal::{ChannelId, EventTime, Missing, Readings, Span, Values};
 
@@ -90,6 +90,8 @@ pub struct RuleSpec {
     pub summary: &'static str,
     /// How it judges, and its limits.
     pub description: &'static str,
+    /// Bounds of its parameters.
+    pub bounds: &'static [Bound],
     /// JSON Schema of its parameters.
     pub schema: fn() -> schemars::Schema,
     /// Its parameters by default.
@@ -110,3 +112,6 @@ impl Decider {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -12,9 +12,9 @@ use super::event::{AlertState, Category, Phase, Priority};
 use super::judge::{Condition, Facts, Verdict};
 
 /// How often an alert that goes on gives a sign of life.
-const CONTINUE: Span = Span::seconds_const(60);
+pub const CONTINUE: Span = Span::seconds_const(60);
 /// How long an active alert outlives its input.
-const UNKNOWN_MAX: Span = Span::seconds_const(600);
+pub const UNKNOWN_MAX: Span = Span::seconds_const(600);
 
 /// A rule as it runs.
 pub struct Rule {
@@ -181,6 +181,8 @@ impl Alert {
                 }
                 Some((Phase::End, true, ""))
             }
+            // A latched alert waits for a person, not for its input.
+            Verdict::Unknown(_) if self.latched => None,
             Verdict::Unknown(_) => {
                 let since = *self.unknown_since.get_or_insert(now);
                 if now - since < UNKNOWN_MAX {
@@ -202,7 +204,7 @@ impl Alert {
             self.facts = facts;
             return Some(Phase::Escalate);
         }
-        if facts.rank < self.facts.rank {
+        if facts.rank < self.facts.rank && !again {
             let since = *self.lower_since.get_or_insert(now);
             if now - since < rule.keep {
                 return None;
@@ -221,6 +223,8 @@ impl Alert {
 
     fn tell(&mut self, phase: Phase, at: EventTime, note: &'static str, over: bool) -> Transition {
         self.revision += 1;
+        // Silence is told at a time ahead of the last epoch: what follows is not told at an earlier one.
+        let at = at.max(self.last_sign);
         self.last_sign = at;
         let state = match (over, self.latched) {
             (true, _) => AlertState::Inactive,
@@ -230,3 +234,6 @@ impl Alert {
         Transition { phase, state, at, alert: self.clone(), note }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -21,9 +21,10 @@ pub struct Params {}
 pub static SPEC: RuleSpec = RuleSpec {
     name: "model_failed",
     summary: "A model that should run does not",
-    description: "Technical: the model's output is not a probability, or the runtime gave an error for this patient's row. \
-                  A model that cannot run at all is one failure, not one for each patient: `auscult run` refuses to \
-                  start with it.",
+    description: "Technical: the model's output is not a probability, or the runtime gave an error for this patient's \
+                  row. A model that cannot run at all is one failure, not one for each patient: `auscult run` refuses \
+                  to start with it.",
+    bounds: &[],
     schema: || schemars::schema_for!(Params),
     defaults: defaults::<Params>,
     build,

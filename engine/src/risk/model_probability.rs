@@ -36,8 +36,9 @@ impl Default for Params {
 pub static SPEC: RuleSpec = RuleSpec {
     name: "model_probability",
     summary: "A model's probability has reached a threshold",
-    description: "Looks at the model's last outcome while it is at most two evaluations old. A refusal or failure makes \
-                  the rule unknown: no probability is never a low probability.",
+    description: "Looks at the model's last outcome while it is at most two evaluations old. A refusal or failure \
+                  makes the rule unknown: no probability is never a low probability.",
+    bounds: &[THRESHOLD, CLEAR],
     schema: || schemars::schema_for!(Params),
     defaults: defaults::<Params>,
     build,

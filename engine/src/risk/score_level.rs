@@ -31,8 +31,9 @@ impl Default for Params {
 pub static SPEC: RuleSpec = RuleSpec {
     name: "score_level",
     summary: "An early-warning score has reached a level",
-    description: "Judges the lowest level that is certain: a partial score alerts when its lower bound reaches the level, \
-                  and is unknown while only its upper bound does. The rank is the level's, so a rise escalates.",
+    description: "Judges the lowest level that is certain: a partial score alerts when its lower bound reaches the \
+                  level, and is unknown while only its upper bound does. The rank is the level's, so a rise escalates.",
+    bounds: &[],
     schema: || schemars::schema_for!(Params),
     defaults: defaults::<Params>,
     build,
@@ -68,7 +69,7 @@ impl Condition for ScoreLevel {
             return Verdict::Unknown(Missing::NoData);
         };
         if low.rank >= self.rank {
-            return Verdict::Met(Box::new(facts(r, low.rank, &low.name)));
+            return Verdict::Met(Box::new(facts(r, low.rank, low.name)));
         }
         if high.rank >= self.rank { Verdict::Unknown(Missing::NoData) } else { Verdict::NotMet }
     }

@@ -36,6 +36,7 @@ pub static SPEC: RuleSpec = RuleSpec {
     summary: "A waveform has stopped while the patient is still heard of",
     description: "A channel that had samples within the last `forget_s` and none for `after_s`. The rank is the number \
                   of channels lost, so one more escalates and clears an acknowledgement. Quiet on standby.",
+    bounds: &[AFTER, FORGET],
     schema: || schemars::schema_for!(Params),
     defaults: defaults::<Params>,
     build,

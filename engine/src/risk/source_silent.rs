@@ -18,9 +18,10 @@ pub struct Params {}
 pub static SPEC: RuleSpec = RuleSpec {
     name: "source_silent",
     summary: "Nothing has come of a monitored patient for a while",
-    description: "Judged by partition time (broker timestamps and ticks), so that a dead gateway is noticed although no \
-                  frame comes. Only patients with waveforms are expected to speak all the time; a source that said it \
-                  ended is not.",
+    description: "Judged by partition time (broker timestamps and ticks), so that a dead gateway is noticed although \
+                  no frame comes. Only patients with waveforms are expected to speak all the time; a source that said \
+                  it ended is not.",
+    bounds: &[],
     schema: || schemars::schema_for!(Params),
     defaults: defaults::<Params>,
     build,

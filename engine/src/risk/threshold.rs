@@ -50,9 +50,10 @@ impl Default for Params {
 pub static SPEC: RuleSpec = RuleSpec {
     name: "threshold",
     summary: "A quantity or feature is above or below a limit",
-    description: "Looks at a value of the channel table while it is valid, or at a reading of the epoch. A value that \
-                  is missing, stale, implausible or of poor quality makes the rule unknown: it neither starts nor ends \
-                  an alert.",
+    description: "Give either `above` or `below`. Looks at a value of the channel table while it is valid, or at a \
+                  reading of the epoch. A value that is missing, stale, implausible or of poor quality makes the \
+                  rule unknown: it neither starts nor ends an alert.",
+    bounds: &[],
     schema: || schemars::schema_for!(Params),
     defaults: || params_json(&Params { above: Some(140.0), ..Params::default() }),
     build,
@@ -105,7 +106,12 @@ impl Threshold {
                 Found { value: r.value?, quality: r.quality, at: r.time, window: r.window }
             }
         };
-        if found.quality < self.params.quality_floor { Err(Missing::LowQuality) } else { Ok(found) }
+        match found {
+            // No comparison holds for what is not a number: it would pass for normal.
+            f if !f.value.is_finite() => Err(Missing::Implausible),
+            f if f.quality >= self.params.quality_floor => Ok(f),
+            _ => Err(Missing::LowQuality),
+        }
     }
 }
 

@@ -15,6 +15,7 @@ use auscult_operators::signal::frame::{Observation, Samples, Wave};
 use auscult_operators::signal::{EventTime, Frame};
 use serde::Serialize;
 
+use super::held::Held;
 pub use super::parquet_table::ArchiveError;
 use super::parquet_table::Table;
 use crate::align::{Evidence, Fate};
@@ -43,6 +44,10 @@ impl Kind {
     }
 }
 
+/// Folders of all tables.
+pub(super) const TABLES: [&str; 4] =
+    [Kind::Waveforms.folder(), Kind::Numerics.folder(), Kind::Scores.folder(), Kind::Events.folder()];
+
 /// The archive of one partition.
 pub struct Archive {
     root: PathBuf,
@@ -52,8 +57,8 @@ pub struct Archive {
     first: Option<i64>,
     /// Last offset seen.
     last: i64,
-    /// Offsets up to here stand in whole files already.
-    durable: i64,
+    /// What stands in whole files already.
+    held: Held,
     open: BTreeMap<(Kind, String), OpenTable>,
     /// Files ended.
     pub files: u64,
@@ -66,6 +71,7 @@ struct OpenTable {
 }
 
 /// Rows not yet handed to the encoder.
+#[allow(clippy::large_enum_variant, reason = "a handful live at a time, each beside its open file")]
 enum Rows {
     Waveforms(WaveRows),
     Numerics(NumericRows),
@@ -74,10 +80,13 @@ enum Rows {
 
 impl Archive {
     /// The archive of one partition under a root folder. What stands there already is not written again.
-    pub fn open(root: &Path, topic: &str, partition: i32) -> Self {
-        let durable = last_durable(root, topic, partition);
+    ///
+    /// # Errors
+    /// [`ArchiveError`] if what a crash left behind cannot be cleared.
+    pub fn open(root: &Path, topic: &str, partition: i32) -> Result<Self, ArchiveError> {
+        let held = Held::open(root, topic, partition)?;
         let (root, topic) = (root.into(), topic.to_string());
-        Self { root, topic, partition, first: None, last: -1, durable, open: BTreeMap::new(), files: 0 }
+        Ok(Self { root, topic, partition, first: None, last: -1, held, open: BTreeMap::new(), files: 0 })
     }
 
     /// Takes in the effects of one step, in order.
@@ -89,7 +98,7 @@ impl Archive {
             if matches!(effect, Effect::Roll) {
                 self.roll(*offset)?;
             }
-            if *offset <= self.durable || matches!(effect, Effect::Roll) {
+            if *offset <= self.held.to || matches!(effect, Effect::Roll) {
                 continue;
             }
             self.first.get_or_insert(*offset);
@@ -170,11 +179,7 @@ impl Archive {
         if !self.open.contains_key(&key) {
             let folder = self.root.join(kind.folder()).join(format!("date={}", key.1));
             let name = format!("{}-{}-{:020}.open", self.topic, self.partition, self.first.unwrap_or(0));
-            let rows = match kind {
-                Kind::Waveforms => Rows::Waveforms(WaveRows::default()),
-                Kind::Numerics => Rows::Numerics(NumericRows::default()),
-                Kind::Scores | Kind::Events => Rows::Bodies(BodyRows::default()),
-            };
+            let rows = Rows::new(kind);
             let table = Table::create(&folder, &name, rows.schema())?;
             self.open.insert(key.clone(), OpenTable { table, folder, rows });
         }
@@ -201,7 +206,7 @@ impl Archive {
             open.table.finish(&open.folder, &name)?;
             self.files += 1;
         }
-        Ok(())
+        self.held.advance(last)
     }
 }
 
@@ -228,22 +233,6 @@ fn date(time: EventTime) -> String {
     t.strftime("%Y-%m-%d").to_string()
 }
 
-/// The last offset that a whole file of this partition holds.
-fn last_durable(root: &Path, topic: &str, partition: i32) -> i64 {
-    let head = format!("{topic}-{partition}-");
-    let mut last = -1;
-    for table in ["waveforms", "numerics"] {
-        let dates = std::fs::read_dir(root.join(table)).into_iter().flatten().flatten();
-        for file in dates.flat_map(|d| std::fs::read_dir(d.path()).into_iter().flatten().flatten()) {
-            let name = file.file_name().to_string_lossy().into_owned();
-            let range = name.strip_prefix(&head).and_then(|r| r.strip_suffix(".parquet"));
-            let end = range.and_then(|r| r.split_once('-')).and_then(|(_, end)| end.parse::<i64>().ok());
-            last = last.max(end.unwrap_or(-1));
-        }
-    }
-    last
-}
-
 /// Where a row came from.
 struct Place {
     topic: String,
@@ -252,7 +241,22 @@ struct Place {
     status: &'static str,
 }
 
+/// The tables of the archive by name, with the schema of their files.
+pub fn tables() -> Vec<(&'static str, Arc<Schema>)> {
+    [Kind::Waveforms, Kind::Numerics, Kind::Scores, Kind::Events]
+        .map(|kind| (kind.folder(), Rows::new(kind).schema()))
+        .to_vec()
+}
+
 impl Rows {
+    fn new(kind: Kind) -> Self {
+        match kind {
+            Kind::Waveforms => Rows::Waveforms(WaveRows::default()),
+            Kind::Numerics => Rows::Numerics(NumericRows::default()),
+            Kind::Scores | Kind::Events => Rows::Bodies(BodyRows::default()),
+        }
+    }
+
     fn len(&self) -> usize {
         match self {
             Rows::Waveforms(r) => r.patient.len(),

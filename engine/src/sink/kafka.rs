@@ -21,6 +21,7 @@ use crate::config;
 use crate::decode::Reject;
 use crate::effects::Effect;
 use crate::error::RunError;
+use crate::limits;
 use crate::source::Record;
 use crate::source::kafka::{KafkaSource, client, frames_topic};
 
@@ -124,18 +125,30 @@ impl KafkaSink {
         }
     }
 
+    /// The dead letter of a record: as it came, unless it is so large that it might not fit, which would hold up the
+    /// partition for good. The rest of such a one stands in the frames topic, at the place that the headers name.
     fn aside(&self, partition: i32, record: &Record, reject: &Reject) -> Output {
+        let mut headers = vec![
+            ("auscult_reject_code", reject.code.into()),
+            ("auscult_reject_detail", reject.detail.clone()),
+            ("auscult_input_topic", self.input_topic.clone()),
+            ("auscult_input_partition", partition.to_string()),
+            ("auscult_input_offset", record.offset.to_string()),
+        ];
+        let most = |limit: limits::Limit| usize::try_from(limit.max).unwrap_or(usize::MAX);
+        let (key, value) = (&record.key, &record.value);
+        let (key_most, value_most) = (most(limits::TEXT_BYTES), most(limits::REJECT_BYTES));
+        if key.len() > key_most {
+            headers.push(("auscult_key_bytes", key.len().to_string()));
+        }
+        if value.len() > value_most {
+            headers.push(("auscult_value_bytes", value.len().to_string()));
+        }
         Output {
             topic: format!("{}rejects", self.prefix),
-            key: record.key.to_vec(),
-            value: record.value.to_vec(),
-            headers: vec![
-                ("auscult_reject_code", reject.code.into()),
-                ("auscult_reject_detail", reject.detail.clone()),
-                ("auscult_input_topic", self.input_topic.clone()),
-                ("auscult_input_partition", partition.to_string()),
-                ("auscult_input_offset", record.offset.to_string()),
-            ],
+            key: key[..key.len().min(key_most)].to_vec(),
+            value: value[..value.len().min(value_most)].to_vec(),
+            headers,
         }
     }
 
@@ -165,6 +178,7 @@ impl KafkaSink {
         next: &BTreeMap<i32, i64>,
         source: &KafkaSource,
     ) -> Result<(), RunError> {
+        let mut last = KafkaError::MessageProduction(RDKafkaErrorCode::PurgeQueue);
         for attempt in 1..=ATTEMPTS {
             let error = match self.attempt(outputs, next, source) {
                 Ok(()) => {
@@ -176,7 +190,8 @@ impl KafkaSink {
             if fenced(&error) {
                 return Err(RunError::Fenced { instance: self.instance.clone() });
             }
-            warn!(code = "transaction", attempt, error = %error, "a transaction did not end well; the producer is made again");
+            let what = "a transaction did not end well; the producer is made again";
+            warn!(code = "transaction", attempt, error = %error, "{what}");
             self.producer = init(&self.config)?;
             let committed = source.committed(next)?;
             if next.iter().all(|(p, o)| committed.get(p).is_some_and(|c| c >= o)) {
@@ -184,9 +199,9 @@ impl KafkaSink {
                 self.commits += 1;
                 return Ok(());
             }
+            last = error;
         }
-        let source = KafkaError::MessageProduction(RDKafkaErrorCode::PurgeQueue);
-        Err(RunError::Kafka { what: "commit a transaction", source })
+        Err(RunError::Kafka { what: "commit a transaction", source: last })
     }
 
     fn attempt(
@@ -327,3 +342,7 @@ impl SidePath {
         }
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may stop")]
+mod tests;

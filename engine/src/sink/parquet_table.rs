@@ -47,7 +47,11 @@ pub(super) struct Table {
     aside: PathBuf,
 }
 
-fn io_error<'a>(what: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> ArchiveError + use<'a> {
+/// Wraps an I/O error with what was attempted.
+pub(super) fn io_error<'a>(
+    what: &'static str,
+    path: &'a Path,
+) -> impl FnOnce(io::Error) -> ArchiveError + use<'a> {
     move |source| ArchiveError::Io { what, path: path.into(), source }
 }
 

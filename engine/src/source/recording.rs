@@ -14,7 +14,8 @@ use crate::decode::encode;
 /// use auscult_operators::signal::{EventTime, Frame, PatientId, SourceId};
 /// let frame = Frame {
 ///     patient: PatientId::new("p1"), source: SourceId("s".into()), session: 1, sequence: 0,
-///     time: EventTime::from_seconds(1_600_000_000), waves: vec![], observations: vec![], device: None, commands: vec![],
+///     time: EventTime::from_seconds(1_600_000_000), waves: vec![], observations: vec![],
+///     device: None, commands: vec![],
 /// };
 /// assert_eq!(record(&frame, 7).timestamp, frame.time);
 /// ```

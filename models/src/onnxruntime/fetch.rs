@@ -37,7 +37,8 @@ pub struct Wheel {
     pub library_sha256: &'static str,
 }
 
-/// Every wheel that may be fetched: CPython 3.11 builds, whatever the machine's own Python (only the C library is used).
+/// Every wheel that may be fetched: CPython 3.11 builds, whatever the machine's own Python, for only the C library is
+/// used.
 pub const WHEELS: &[Wheel] = &[
     Wheel {
         arch: "x86_64",

@@ -121,10 +121,11 @@ fn median(values: &[f64]) -> f64 {
 
 impl State {
     /// Follows the ECG: where it begins anew on every lead, what was before is forgotten.
-    fn follow(&mut self, epoch: &Epoch<'_>) {
+    /// `watched` says whether a lead is there in which beats are looked for: of others their absence says nothing.
+    fn follow(&mut self, epoch: &Epoch<'_>, watched: bool) {
         let ecg = || epoch.runs.iter().filter(|r| r.channel.row().kind == Kind::Ecg && !r.raw.is_empty());
         let broken = |r: &&crate::signal::Run<'_>| epoch.runs_of(r.channel).any(|other| other.reset);
-        if ecg().next().is_none() {
+        if !watched || ecg().next().is_none() {
             self.since = None;
             self.beats.clear();
             return;
@@ -156,10 +157,13 @@ impl State {
         }
     }
 
-    /// Last intervals in ms, newest first, that end after `from`.
+    /// Last intervals in ms, newest first, that end after `from`. A pause is no interval: rates start anew after it,
+    /// so that an asystole that is over does not look like a heart that beats three times a minute.
     fn intervals(&self, from: EventTime) -> impl Iterator<Item = f64> + '_ {
         let pairs = self.beats.iter().rev().zip(self.beats.iter().rev().skip(1));
-        pairs.take_while(move |(b, _)| b.time > from).map(|(b, a)| (b.time - a.time).seconds() * 1e3)
+        pairs
+            .take_while(move |(b, a)| b.time > from && b.time - a.time <= PAUSE)
+            .map(|(b, a)| (b.time - a.time).seconds() * 1e3)
     }
 
     fn confidence(&self, beats: usize) -> f32 {
@@ -234,7 +238,9 @@ impl HeartRate {
 impl Operator for HeartRate {
     fn apply(&mut self, epoch: &Epoch<'_>, out: &mut Readings) {
         let end = epoch.end();
-        self.state.follow(epoch);
+        // `rpeaks` had no lead: a rate out of its range, or another lead than the one asked for.
+        let unwatched = out.find("flutter_index").is_some_and(|r| r.value == Err(Missing::NoData));
+        self.state.follow(epoch, !unwatched);
         self.state.add(out, end);
         let hindrance = self.hindrance(end);
         let given = |f: &dyn Fn() -> Result<f64, Missing>| hindrance.map_or_else(f, Err);
@@ -270,9 +276,9 @@ pub static SPEC: Spec = Spec {
     description: "The rate is 60 000 over the median, in ms, of the last eight RR intervals that end within the last \
         ten seconds (at least two), so single ectopic, missed or false beats do not move it. It is never held: after \
         four seconds without a QRS complex it is absent, while since_last_qrs goes on growing as long as the ECG has \
-        samples, also when no QRS complex was ever seen. since_last_qrs is counted to the end of the epoch and does not \
-        see beats that are not settled yet (0.4 s as a rule); it is absent while noise could hide beats, but not in \
-        flutter or fibrillation. rr_rmssd leaves out intervals that differ by more than 20 % from the median of the \
+        samples, also when no QRS complex was ever seen. since_last_qrs is counted to the end of the epoch and does \
+        not see beats that are not settled yet (0.4 s as a rule); it is absent while noise could hide beats, but not \
+        in flutter or fibrillation. rr_rmssd leaves out intervals that differ by more than 20 % from the median of the \
         five around them. A gap on all leads begins everything anew.",
     reads: &[Kind::Ecg],
     writes: &[
@@ -361,6 +367,35 @@ mod tests {
     }
 
     #[test]
+    fn an_ecg_in_which_nobody_looks_for_beats_is_no_asystole() {
+        let mut op = (SPEC.build)(&serde_json::json!({})).unwrap();
+        let values = Values::default();
+        let mut since = Vec::new();
+        for e in 0..40 {
+            let mv = [0.0f32; 4];
+            let run = Run {
+                channel: ChannelId::named("ecg_v5").unwrap(),
+                rate: Hertz(4.0),
+                start: EventTime::from_seconds(e),
+                reset: e == 0,
+                raw: &mv,
+                clean: &mv,
+                bridged: 0,
+            };
+            let mut out = Readings::default();
+            // From second 20 on a lead is watched.
+            let value = if e < 20 { Err(Missing::NoData) } else { Ok(0.0) };
+            let (name, window, quality) = ("flutter_index", Span::EPOCH, 1.0);
+            let time = EventTime::from_seconds(e + 1);
+            out.push(Reading { name, channel: None, time, window, value, quality });
+            op.apply(&Epoch { start: EventTime::from_seconds(e), runs: &[run], values: &values }, &mut out);
+            since.push(out.find("since_last_qrs").unwrap().value);
+        }
+        assert!(since[..20].iter().all(|v| *v == Err(Missing::NoData)), "{since:?}");
+        assert_eq!((since[20], since[25]), (Ok(1.0), Ok(6.0)));
+    }
+
+    #[test]
     fn steady_rate_with_an_ectopic_beat() {
         let mut all: Vec<i64> = (0..100).map(|k| 300 + 750 * k).collect();
         all[50] -= 250;
@@ -397,6 +432,22 @@ mod tests {
                 assert_eq!(value(&out, "rr_interval"), Err(Missing::TooFew));
             } else if second > 3 {
                 assert_eq!(value(&out, "heart_rate"), Ok(60.0));
+            }
+        }
+    }
+
+    #[test]
+    fn a_pause_that_is_over_is_no_slow_heart() {
+        let mut all: Vec<i64> = (0..10).map(|k| 500 + 1000 * k).collect();
+        all.extend((0..10).map(|k| 25_500 + 1000 * k));
+        let mut op = build();
+        for second in 0..36 {
+            let out = epoch(op.as_mut(), second, Some(second == 0), &of(&all, second), 0.0);
+            if let Ok(rate) = value(&out, "heart_rate") {
+                assert_eq!(rate, 60.0, "at {second} s");
+            }
+            if let Ok(rr) = value(&out, "rr_interval") {
+                assert_eq!(rr, 1000.0, "at {second} s");
             }
         }
     }

@@ -275,9 +275,9 @@ pub static SPEC: Spec = Spec {
         prominence over the 0.6 s around, and whether a beat is due. T waves, P waves and bursts of noise fail the \
         prominence; an overdue beat needs less. R waves of either polarity are placed at the main deflection. Smooth, \
         restless waves (flutter, fibrillation) are counted in flutter_index and yield no beats above one half: very \
-        fast, sine-like ventricular tachycardia can look the same. With lead = \"auto\" the beats are those of the lead \
-        with the most confident detections, with hysteresis; a change of lead neither doubles nor drops a beat. Leads \
-        sampled below 100 Hz or above 1000 Hz are not used.",
+        fast, sine-like ventricular tachycardia can look the same. With lead = \"auto\" the beats are those of the \
+        lead with the most confident detections, with hysteresis; a change of lead neither doubles nor drops a beat. \
+        Leads sampled below 100 Hz or above 1000 Hz are not used.",
     reads: &[Kind::Ecg],
     writes: &[
         Output {

@@ -305,8 +305,9 @@ pub static SPEC: Spec = Spec {
         height of the pulses, the time between them and the baseline under them, each on a grid of 4 Hz, treated \
         alike; those within 3 /min of the best are averaged by quality. The quality comes from how steady the \
         spacing is, how well the window repeats itself (autocorrelation) and whether both agree, times the signal \
-        quality. Impedance counts first, PPG where it is absent or poor. Rates from 4 to 60 /min. The slow sway of the vessels (4 to 9 /min) \
-        can pass for breathing in the PPG. Nothing is said of apnoea: a window without breaths is of low quality, not of rate zero. Differs from its sources in the \
+        quality. Impedance counts first, PPG where it is absent or poor. Rates from 4 to 60 /min. \
+        The slow sway of the vessels (4 to 9 /min) can pass for breathing in the PPG. Nothing is said of apnoea: \
+        a window without breaths is of low quality, not of rate zero. Differs from its sources in the \
         autocorrelation check and in joining the smallest swing first.",
     reads: &[Kind::Respiration, Kind::Ppg],
     writes: &[

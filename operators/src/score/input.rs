@@ -52,6 +52,17 @@ pub struct Refused {
     pub pick: Option<Pick>,
 }
 
+/// How much older than a refused reading another channel's may be to stand in for it.
+const STAND_IN: Span = Span::seconds_const(60);
+
+impl Refused {
+    /// Whether the refused reading is so much newer that the other must not stand in for it.
+    fn outdates(&self, other: Observed) -> bool {
+        let current = matches!(self.reason, Missing::LowQuality | Missing::Implausible);
+        current && self.pick.is_some_and(|p| p.seen.observed_at - other.observed_at > STAND_IN)
+    }
+}
+
 impl ScoreInput {
     /// The first usable value. If there is none, the reason is that of the most preferred channel which ever
     /// had a value.
@@ -76,6 +87,9 @@ impl ScoreInput {
         let mut refused = Refused { reason: Missing::NoData, pick: None };
         for channel in self.channels.iter().filter_map(|name| ChannelId::named(name)) {
             match self.usable(channel, values, now) {
+                // A fresh reading that cannot be believed is not talked over by an older one: a cuff pressure of
+                // half an hour ago says nothing of an arterial line that has just collapsed.
+                Ok(seen) if refused.outdates(seen) => {}
                 Ok(seen) => return Ok(Pick { channel, seen }),
                 Err(reason) if refused.pick.is_none() => {
                     refused =
@@ -123,6 +137,27 @@ mod tests {
         max_age: Some(Span::seconds_const(30)),
         summary: "",
     };
+    #[test]
+    fn a_collapsed_line_is_not_talked_over_by_an_old_cuff_reading() {
+        let cuff = |at: i64| {
+            let mut values = holding(&[("abp_sys", 12.0, 1.0)]);
+            let seen = |value, at: i64| Observed {
+                value,
+                observed_at: t(at),
+                valid_until: t(at + 3600),
+                quality: 1.0,
+                origin: Origin::Reported,
+            };
+            values.store(ChannelId::named("abp_sys").unwrap(), seen(12.0, 1000));
+            values.store(ChannelId::named("nibp_sys").unwrap(), seen(137.0, at));
+            let unlimited = ScoreInput { max_age: None, ..PRESSURE };
+            unlimited.pick(&values, t(1005)).map(|p| p.seen.value).map_err(|r| r.reason)
+        };
+        assert_eq!(cuff(800), Err(Missing::Implausible));
+        assert_eq!(cuff(939), Err(Missing::Implausible));
+        assert_eq!(cuff(940), Ok(137.0));
+    }
+
     static FLAG: ScoreInput = ScoreInput {
         name: "oxygen",
         channels: &["on_oxygen"],

@@ -44,7 +44,8 @@ impl Default for Values {
 
 impl Values {
     /// Stores an observation unless a newer one is there. A value derived here never replaces a reported one
-    /// that is still valid when the derived one was made.
+    /// that is still valid when the derived one was made; a reported one that came when it was no longer valid
+    /// never replaces a derived one.
     pub fn store(&mut self, channel: ChannelId, new: Observed) {
         let Some(slot) = self.slots.get_mut(channel.index()) else { return };
         let keep = slot.is_some_and(|old| {
@@ -52,7 +53,10 @@ impl Values {
             let outranks = old.origin == Origin::Reported
                 && new.origin == Origin::Derived
                 && old.valid_until > new.observed_at;
-            newer && old.origin == new.origin || outranks
+            let outdated = old.origin == Origin::Derived
+                && new.origin == Origin::Reported
+                && new.valid_until <= old.observed_at;
+            newer && old.origin == new.origin || outranks || outdated
         });
         if !keep {
             *slot = Some(new);
@@ -78,7 +82,8 @@ impl Values {
     /// let t = EventTime::from_seconds;
     /// let mut v = Values::default();
     /// assert_eq!(v.at(spo2, t(0)), Err(Missing::NoData));
-    /// v.store(spo2, Observed { value: 97.0, observed_at: t(0), valid_until: t(15), quality: 1.0, origin: Origin::Reported });
+    /// let (observed_at, valid_until, origin) = (t(0), t(15), Origin::Reported);
+    /// v.store(spo2, Observed { value: 97.0, observed_at, valid_until, quality: 1.0, origin });
     /// assert_eq!(v.at(spo2, t(14)).unwrap().value, 97.0);
     /// assert_eq!(v.at(spo2, t(15)), Err(Missing::Stale));
     /// ```

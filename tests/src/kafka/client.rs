@@ -172,8 +172,16 @@ impl Client {
 
     /// Writes records in order (acks from all replicas, no duplicates) and returns once all are acknowledged.
     pub fn produce(&self, topic: &str, records: &[Record]) {
+        self.produce_with(topic, records, &[]);
+    }
+
+    /// As [`Client::produce`] with further settings of the producer.
+    pub fn produce_with(&self, topic: &str, records: &[Record], settings: &[(&str, &str)]) {
         let mut config = self.config();
         config.set("enable.idempotence", "true").set("partitioner", "murmur2_random").set("linger.ms", "2");
+        for (key, value) in settings {
+            config.set(*key, *value);
+        }
         let context = Deliveries::default();
         let producer: ThreadedProducer<Deliveries> = config.create_with_context(context).expect("producer");
         for record in records {

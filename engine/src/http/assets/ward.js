@@ -335,7 +335,7 @@ function onIdentity(ward) {
   const own = String(ward.disclaimer ?? "");
   const said = document.querySelector("#foot strong").textContent;
   put(at("disclaimer"), own);
-  show(at("disclaimer"), own !== "" && !said.includes(own));
+  show(at("disclaimer"), own !== "" && !said.toLowerCase().replace(". not", "; not").includes(own.toLowerCase()));
 }
 
 // ---- the loop ----
