@@ -1,12 +1,13 @@
 //! What a bed costs, in time and in memory, as the ward grows.
-//! In: a minute of wards of 100 to 10,000 beds. Out: per size the time per bed and second, samples a second, and the
-//! resident memory per bed, as the system tells it.
+//! In: a minute of wards of 100 to 10,000 beds. Out: per size the core's time per bed and second, samples a second, and
+//! the resident memory per bed, as Linux tells it.
 #![allow(clippy::print_stdout, reason = "a bench says what it found")]
 #![allow(clippy::disallowed_methods, reason = "a bench reads the wall clock")]
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use auscult::worker::{Event, Worker};
+use auscult_benches::core_time::core_time;
 use auscult_benches::workload::{Seconds, measuring, plan, records, samples};
 
 const SECONDS: usize = 60;
@@ -31,11 +32,10 @@ fn ward(beds: usize) {
         offset += log.len() as i64;
         // What the first second of input needs is there in every later one, and is not the beds' memory.
         before = before.or_else(resident_kib);
-        #[allow(clippy::disallowed_methods, reason = "a bench takes the time")]
-        let start = Instant::now();
+        let start = core_time();
         log.chunks(500).for_each(|batch| drop(worker.step(Event::Records(batch))));
         if second >= WARM_S {
-            spent += start.elapsed();
+            spent += core_time() - start;
             measured += n;
         }
     }

@@ -70,3 +70,26 @@ impl fmt::Display for Digest {
         write!(f, "{all:016x}")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use auscult::worker::{Event, Worker};
+
+    use super::*;
+    use crate::workload::{Size, frames, plan, records};
+
+    #[test]
+    fn however_the_log_is_cut_the_digest_is_the_same() {
+        let log = records(&frames(Size { beds: 3, seconds: 40 }), 0);
+        let digest = |step: usize| {
+            let (mut worker, mut digest) = (Worker::new(plan(true)), Digest::default());
+            log.chunks(step).for_each(|part| digest.take(&worker.step(Event::Records(part))));
+            digest
+        };
+        let whole = digest(log.len());
+        assert_ne!(whole, Digest::default());
+        for step in [1, 7, 64] {
+            assert_eq!(digest(step), whole, "in steps of {step}");
+        }
+    }
+}

@@ -2,5 +2,6 @@
 //! In: the one named workload of [`workload`]. Out: criterion's figures, each beside a hash of the result, so that a
 //! change of speed that is a change of result is seen.
 
+pub mod core_time;
 pub mod digest;
 pub mod workload;

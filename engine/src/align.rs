@@ -10,7 +10,7 @@ mod tests;
 use std::sync::Arc;
 
 use auscult_operators::signal::frame::{Command, DeviceStatus, Observation};
-use auscult_operators::signal::{EventTime, Frame, Span};
+use auscult_operators::signal::{EventTime, Frame, SourceId, Span};
 pub use grid::RunMeta;
 use grid::{Clock, Cut};
 use sequence::Sources;
@@ -122,6 +122,11 @@ struct Pending {
     told: bool,
 }
 
+/// What pending frames are ordered by.
+fn key(f: &Frame) -> (EventTime, &SourceId, u64, u64) {
+    (f.time, &f.source, f.session, f.sequence)
+}
+
 /// The event-time order of one patient.
 #[derive(Clone, Debug, Default)]
 pub struct Timeline {
@@ -150,7 +155,6 @@ impl Timeline {
             return Fate::Late;
         }
         self.counts.late += taken.iter().map(|n| *n as u64).sum::<u64>();
-        let key = |f: &Frame| (f.time, f.source.clone(), f.session, f.sequence);
         let at = self.pending.partition_point(|p| key(&p.frame) <= key(frame));
         self.pending.insert(at, Pending { frame: frame.clone(), offset, taken, told: false });
         self.newest = self.newest.max(Some(frame.end()));
@@ -262,6 +266,8 @@ impl Timeline {
             }
         }
         cuts.sort_by_key(|c| (c.channel, c.pending, c.wave));
+        sealed.raw.reserve_exact(cuts.iter().map(|c| c.to - c.from).sum());
+        sealed.runs.reserve_exact(cuts.chunk_by(|a, b| a.channel == b.channel).count());
         for cut in &cuts {
             let wave = &self.pending[cut.pending].frame.waves[cut.wave];
             grid::append(&mut self.clocks, wave, cut, &mut sealed, &mut self.counts);

@@ -71,7 +71,6 @@ struct Lane<'a> {
     reset: bool,
     input: &'a [f32],
     output: &'a mut [f32],
-    state: CascadeState,
 }
 
 /// Runs the conditioning chain of every run, many patients side by side. The runs of one channel of one patient
@@ -84,7 +83,7 @@ pub(crate) fn condition(
     computed: &mut Vec<Computed>,
 ) {
     computed.resize_with(computed.len().max(work.len()), Computed::default);
-    let mut lanes: Vec<Lane<'_>> = Vec::new();
+    let mut lanes: Vec<Lane<'_>> = Vec::with_capacity(8 * work.len());
     for (w, c) in work.iter().zip(computed.iter_mut()) {
         let Item::Epoch(sealed) = &w.item else { continue };
         c.clean.clear();
@@ -99,35 +98,27 @@ pub(crate) fn condition(
             }
             let (slot, round) = patients[w.patient].next_turn(run.channel);
             let input = &sealed.raw[run.range.clone()];
-            let state = CascadeState::default();
-            lanes.push(Lane {
-                chain,
-                patient: w.patient,
-                slot,
-                round,
-                reset: run.reset,
-                input,
-                output,
-                state,
-            });
+            lanes.push(Lane { chain, patient: w.patient, slot, round, reset: run.reset, input, output });
         }
     }
     lanes.sort_by_key(|l| (l.round, l.chain));
+    let mut states: Vec<CascadeState> = Vec::new();
     for group in lanes.chunk_by_mut(|a, b| (a.round, a.chain) == (b.round, b.chain)) {
         let Some(cascade) = group.first().and_then(|l| chains.list[l.chain].2.as_ref()) else { continue };
-        for l in group.iter_mut() {
-            if !l.reset {
-                l.state = patients[l.patient].chains[l.slot].state;
-            }
-        }
+        states.clear();
+        states.extend(group.iter().map(|l| match l.reset {
+            true => CascadeState::default(),
+            false => patients[l.patient].chains[l.slot].state,
+        }));
         let mut jobs: Vec<Job<'_>> = group
             .iter_mut()
-            .map(|l| Job { input: l.input, output: &mut *l.output, state: &mut l.state })
+            .zip(&mut states)
+            .map(|(l, state)| Job { input: l.input, output: &mut *l.output, state })
             .collect();
         filter_many(cascade, &mut jobs);
-        for l in group {
+        for (l, state) in group.iter().zip(&states) {
             let chain = &mut patients[l.patient].chains[l.slot];
-            (chain.state, chain.turn) = (l.state, 0);
+            (chain.state, chain.turn) = (*state, 0);
         }
     }
 }

@@ -101,6 +101,7 @@ impl Worker {
         let mut effects = Effects::default();
         match event {
             Event::Records(records) => {
+                effects.list.reserve(records.len());
                 for (at, record) in records.iter().enumerate() {
                     self.pass_time(record, &mut effects);
                     match decode::decode(record) {

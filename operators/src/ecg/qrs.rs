@@ -11,7 +11,8 @@
 use libm::{expf, logf};
 use serde::{Deserialize, Serialize};
 
-use super::{qrs_features::Features, qrs_flutter::FlutterWatch};
+use super::qrs_features::{Ahead, BLOCK, Features};
+use super::qrs_flutter::FlutterWatch;
 use crate::signal::Hertz;
 
 /// The longest time from an R wave to the sample at which it is reported, in seconds.
@@ -183,24 +184,72 @@ impl QrsDetector {
 
     /// Takes in samples in mV and reports the beats that they settle.
     pub fn push(&mut self, samples: &[f32], on_beat: &mut impl FnMut(QrsBeat)) {
-        for &mv in samples {
-            let energy = self.features.push(mv);
-            let now = self.features.count() - 1;
-            if self.until_slope == 0 {
-                let (every, width, distance) = self.len.slow;
-                self.until_slope = every as u32;
-                self.flutter.slope(self.features.change(width, distance).abs());
-            }
-            self.until_slope -= 1;
-            if energy > self.previous {
-                self.rising = true;
-            } else if energy < self.previous && self.rising {
-                self.rising = false;
-                self.compete(Candidate { index: now - 1, energy: self.previous });
-            }
-            self.previous = energy;
-            self.settle(now, on_beat);
+        let mut ahead = Ahead::default();
+        for block in samples.chunks(BLOCK) {
+            self.features.compute(block, &mut ahead);
+            self.take(&ahead, block.len(), on_beat);
         }
+    }
+
+    /// Takes in a block, from one sample at which something happens to the next: a peak of energy, or a candidate
+    /// whose time has come.
+    fn take(&mut self, ahead: &Ahead, len: usize, on_beat: &mut impl FnMut(QrsBeat)) {
+        let energies = ahead.energies(len);
+        let (_, width, distance) = self.len.slow;
+        let changes = self.features.changes(ahead, width, distance);
+        let (first, before) = (self.features.count(), self.previous);
+        let mut peaks = self.peaks(energies);
+        let mut from = 0;
+        while from < len {
+            let due = (self.due() - first).clamp(from as i64, len as i64 - 1) as usize;
+            let to = due.min(peaks.trailing_zeros() as usize);
+            self.features.take(ahead, from..to + 1);
+            self.watch(&changes, from, to);
+            let now = first + to as i64;
+            if peaks >> to & 1 == 1 {
+                peaks &= peaks - 1;
+                let energy = if to == 0 { before } else { energies[to - 1] };
+                self.compete(Candidate { index: now - 1, energy });
+            }
+            self.settle(now, on_beat);
+            from = to + 1;
+        }
+    }
+
+    /// Marks each sample of a block at which the energy begins to fall: the peak is the one before.
+    fn peaks(&mut self, energies: &[f32]) -> u64 {
+        let (mut rises, mut falls, mut before) = (0u64, 0u64, self.previous);
+        for (i, &energy) in energies.iter().enumerate() {
+            rises |= u64::from(energy > before) << i;
+            falls |= u64::from(energy < before) << i;
+            before = energy;
+        }
+        self.previous = before;
+        let moves = rises | falls;
+        if moves.count_ones() as usize == energies.len() {
+            let peaks = falls & (rises << 1 | u64::from(self.rising));
+            self.rising = rises >> (energies.len() - 1) & 1 == 1;
+            return peaks;
+        }
+        // Where it neither rises nor falls, it goes on as before.
+        let mut peaks = 0;
+        for i in (0..energies.len()).filter(|i| moves >> i & 1 == 1) {
+            let rising = rises >> i & 1 == 1;
+            peaks |= u64::from(self.rising && !rising) << i;
+            self.rising = rising;
+        }
+        peaks
+    }
+
+    /// Gives the flutter watch its slopes of samples `from` to `to` of a block.
+    fn watch(&mut self, changes: &[f32; BLOCK], from: usize, to: usize) {
+        let every = self.len.slow.0.max(1) as usize;
+        let mut at = from + self.until_slope as usize;
+        while at <= to {
+            self.flutter.slope(changes[at]);
+            at += every;
+        }
+        self.until_slope = (at - to - 1) as u32;
     }
 
     /// Judges what is still waiting: the signal has ended, or a gap follows.
@@ -266,13 +315,20 @@ impl QrsDetector {
             self.waiting.push(leader);
             self.leader = None;
         }
-        while let Some(first) = self.waiting.first() {
-            let wait = if self.starting(first.index) { self.len.start_judge } else { self.len.judge };
-            if now - first.index < wait {
-                break;
-            }
+        while self.waiting.first().is_some_and(|first| now >= self.judged_at(first.index)) {
             self.judge(on_beat);
         }
+    }
+
+    /// Sample at which a waiting candidate is judged.
+    fn judged_at(&self, index: i64) -> i64 {
+        index + if self.starting(index) { self.len.start_judge } else { self.len.judge }
+    }
+
+    /// Sample at which there is something to settle, if no new peak comes.
+    fn due(&self) -> i64 {
+        let leader = self.leader.map_or(i64::MAX / 2, |l| l.index + self.len.refractory.1);
+        self.waiting.first().map_or(leader, |w| leader.min(self.judged_at(w.index)))
     }
 
     fn starting(&self, index: i64) -> bool {

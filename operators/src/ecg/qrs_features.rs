@@ -7,6 +7,8 @@
 //! the slope of the 120 ms around it, which takes out T waves and wander (a band-pass of about 8 to 25 Hz, without a
 //! phase shift). Its magnitude averaged over 120 ms is the slope energy.
 
+use std::ops::Range;
+
 use serde::{Deserialize, Serialize};
 
 use crate::signal::Hertz;
@@ -33,6 +35,12 @@ const VALLEY_SHARE: f32 = 0.6;
 const STEPS: f32 = 4096.0;
 /// Beyond this the signal is cut off, in mV: no ECG, and integers must not overflow at 1000 Hz.
 const LIMIT_MV: f32 = 32.0;
+/// The highest rate, in hertz.
+const RATE_MAX: f64 = 1000.0;
+/// Samples that are computed ahead at a time.
+pub(super) const BLOCK: usize = 64;
+/// Most samples that a slope or an energy looks back, at the highest rate.
+const REACH: usize = 160;
 
 /// Fixed lengths in samples, derived from the rate alone.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -61,6 +69,27 @@ pub struct Features {
     energies: Vec<u32>,
 }
 
+/// What the rings will hold for the next samples, computed in long loops: integers, so no cut shows in a bit.
+pub(super) struct Ahead {
+    sums: [i32; REACH + BLOCK],
+    energies: [u32; REACH + BLOCK],
+    values: [f32; BLOCK],
+    reach: usize,
+}
+
+impl Default for Ahead {
+    fn default() -> Self {
+        Self { sums: [0; REACH + BLOCK], energies: [0; REACH + BLOCK], values: [0.0; BLOCK], reach: 0 }
+    }
+}
+
+impl Ahead {
+    /// Slope energy of the first `len` samples, in mV.
+    pub(super) fn energies(&self, len: usize) -> &[f32] {
+        &self.values[..len]
+    }
+}
+
 /// Where a QRS complex has its main deflection.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Deflection {
@@ -84,7 +113,7 @@ impl Features {
     /// assert!(step > 0.1);
     /// ```
     pub fn new(rate: Hertz) -> Self {
-        let rate = rate.get();
+        let rate = rate.get().min(RATE_MAX);
         let samples = |s: f64| ((s * rate + 0.5) as i64).max(1);
         let len = Lengths {
             smooth: samples(SMOOTH_S),
@@ -124,20 +153,75 @@ impl Features {
     }
 
     /// Takes in a sample in mV and gives the slope energy in mV.
-    #[inline]
     pub fn push(&mut self, mv: f32) -> f32 {
-        let steps = (mv.clamp(-LIMIT_MV, LIMIT_MV) * STEPS) as i32;
-        let n = self.count;
-        if n == 0 {
-            self.first = steps;
+        let mut ahead = Ahead::default();
+        self.compute(&[mv], &mut ahead);
+        self.take(&ahead, 0..1);
+        ahead.values[0]
+    }
+
+    /// Computes the next samples, at most [`BLOCK`] of them, without taking them in.
+    pub(super) fn compute(&mut self, mv: &[f32], a: &mut Ahead) {
+        let len = mv.len().min(BLOCK);
+        let of = |n: i64| n as usize;
+        let Lengths { smooth, slope, wide, energy } = self.len;
+        let (smooth, slope, wide, energy) = (of(smooth), of(slope), of(wide), of(energy));
+        let reach = wide + smooth;
+        a.reach = reach;
+        for (i, (sum, total)) in
+            (self.count - reach as i64..).zip(a.sums.iter_mut().zip(&mut a.energies)).take(reach)
+        {
+            (*sum, *total) = (self.sum(i), self.energy_sum(i));
         }
-        let sum = self.sum(n - 1).wrapping_add(steps - self.first);
+        let steps = &mut a.sums[reach..reach + len];
+        for (step, &x) in steps.iter_mut().zip(mv) {
+            *step = (x.clamp(-LIMIT_MV, LIMIT_MV) * STEPS) as i32;
+        }
+        if self.count == 0 {
+            self.first = steps.first().copied().unwrap_or(0);
+        }
+        let mut sum = a.sums[reach - 1];
+        for step in &mut a.sums[reach..reach + len] {
+            sum = sum.wrapping_add(*step - self.first);
+            *step = sum;
+        }
+        self.slopes(a, (smooth, slope, wide), len);
+        let mut total = a.energies[reach - 1];
+        for slope in &mut a.energies[reach..reach + len] {
+            total = total.wrapping_add(*slope);
+            *slope = total;
+        }
+        let (now, then) = (&a.energies[reach..reach + len], &a.energies[reach - energy..]);
+        for ((value, now), then) in a.values.iter_mut().zip(now).zip(then) {
+            *value = now.wrapping_sub(*then) as f32 * self.scale / energy as f32;
+        }
+    }
+
+    /// Magnitude of the slope at each sample ahead; that of sample `n` is the slope at `n - (smooth + wide) / 2`, in
+    /// steps summed over the smoothing length.
+    fn slopes(&self, a: &mut Ahead, (smooth, slope, wide): (usize, usize, usize), len: usize) {
+        let back = |n: usize| &a.sums[a.reach - n..][..len];
+        let middle = (wide - slope) / 2;
+        let (k0, k1) = (back(middle), back(middle + smooth));
+        let (k2, k3) = (back(middle + slope), back(middle + slope + smooth));
+        let (n0, n1, n2, n3) = (back(0), back(smooth), back(wide), back(wide + smooth));
+        let out = &mut a.energies[a.reach..][..len];
+        for i in 0..len {
+            let narrow = k0[i].wrapping_sub(k1[i]).wrapping_sub(k2[i].wrapping_sub(k3[i]));
+            let slow = n0[i].wrapping_sub(n1[i]).wrapping_sub(n2[i].wrapping_sub(n3[i]));
+            out[i] = (narrow - (((slow >> 3) * self.wide_weight) >> 7)).unsigned_abs();
+        }
+    }
+
+    /// Takes in samples of those computed ahead, in order.
+    pub(super) fn take(&mut self, ahead: &Ahead, span: Range<usize>) {
         let mask = self.sums.len() - 1;
-        self.sums[n as usize & mask] = sum;
-        let energy = self.energy_sum(n - 1).wrapping_add(self.slope(n).unsigned_abs());
-        self.energies[n as usize & mask] = energy;
-        self.count = n + 1;
-        energy.wrapping_sub(self.energy_sum(n - self.len.energy)) as f32 * self.scale / self.len.energy as f32
+        let span = ahead.reach + span.start..ahead.reach + span.end;
+        for (sum, energy) in ahead.sums[span.clone()].iter().zip(&ahead.energies[span]) {
+            let at = self.count as usize & mask;
+            (self.sums[at], self.energies[at]) = (*sum, *energy);
+            self.count += 1;
+        }
     }
 
     /// Mean slope energy of the samples after `from` up to `to`, in mV; both within the last second.
@@ -146,12 +230,17 @@ impl Features {
         sum as f32 * self.scale / (to - from).max(1) as f32
     }
 
-    /// Change of the mean of `width` samples over `distance` samples up to the last one, in mV.
-    pub fn change(&self, width: i64, distance: i64) -> f32 {
-        let n = self.count - 1;
-        let now = self.sum(n).wrapping_sub(self.sum(n - width));
-        let then = self.sum(n - distance).wrapping_sub(self.sum(n - distance - width));
-        now.wrapping_sub(then) as f32 / (STEPS * width as f32)
+    /// Magnitude of the change of the mean of `width` samples over `distance` samples up to each one ahead, in mV.
+    /// Both together reach no further than the slope does.
+    pub(super) fn changes(&self, ahead: &Ahead, width: i64, distance: i64) -> [f32; BLOCK] {
+        let (width, distance) = (width as usize, distance as usize);
+        let back = |n: usize| ahead.sums[ahead.reach - n.min(ahead.reach)..].first_chunk::<BLOCK>();
+        let rows = (back(0), back(width), back(distance), back(distance + width));
+        let (Some(a), Some(b), Some(c), Some(d)) = rows else { return [0.0; BLOCK] };
+        std::array::from_fn(|i| {
+            let change = a[i].wrapping_sub(b[i]).wrapping_sub(c[i].wrapping_sub(d[i]));
+            (change as f32 / (STEPS * width as f32)).abs()
+        })
     }
 
     /// The main deflection of the QRS complex whose slope energy peaked at `peak`, not before `earliest`.
@@ -189,17 +278,6 @@ impl Features {
         };
         let index = first_lobe(from, main, height, height_at);
         Deflection { index, height: sign * height, opposite }
-    }
-
-    /// Slope at sample `n - (smooth + wide) / 2`, in steps summed over the smoothing length.
-    #[inline]
-    fn slope(&self, n: i64) -> i32 {
-        let Lengths { smooth, slope, wide, .. } = self.len;
-        let k = n - (wide - slope) / 2;
-        let at = |i: i64| self.sum(i).wrapping_sub(self.sum(i - smooth));
-        let narrow = at(k).wrapping_sub(at(k - slope));
-        let slow = at(n).wrapping_sub(at(n - wide));
-        narrow - (((slow >> 3) * self.wide_weight) >> 7)
     }
 
     #[inline]

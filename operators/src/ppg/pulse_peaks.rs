@@ -123,6 +123,16 @@ impl Detector {
 
     /// Takes in one sample; yields the pulse that it completes.
     pub fn push(&mut self, clean: f32, params: &Params) -> Option<Pulse> {
+        self.take(clean, self.lag(params), params)
+    }
+
+    /// Samples from the newest one back to the middle of the means.
+    fn lag(&self, params: &Params) -> u64 {
+        (self.rate * params.beat_window_s / 2.0).round() as u64
+    }
+
+    /// As [`push`](Self::push), with the lag computed once for many samples.
+    fn take(&mut self, clean: f32, lag: u64, params: &Params) -> Option<Pulse> {
         let x = tame(clean, -1e7, 1e7);
         self.signal.push(x);
         let above = x.max(0.0);
@@ -134,7 +144,6 @@ impl Detector {
         self.energy += (f64::from(squared) - self.energy) / memory;
         let now = self.count;
         self.count += 1;
-        let lag = (self.rate * params.beat_window_s / 2.0).round() as u64;
         if !self.delayed.is_full() || (now as f64) < self.rate * SETTLE_S {
             return None;
         }
@@ -278,8 +287,9 @@ impl PulsePeaks {
         if run.reset || detector.rate != rate.clamp(1.0, 4_000.0) {
             *detector = Detector::new(run.channel, rate, &self.params);
         }
+        let lag = detector.lag(&self.params);
         for (i, &x) in run.clean.iter().enumerate() {
-            let Some(pulse) = detector.push(x, &self.params) else { continue };
+            let Some(pulse) = detector.take(x, lag, &self.params) else { continue };
             let offset_us = ((i as f64 - pulse.samples_back) * 1e6 / rate).round() as i64;
             out.beats.push(Beat {
                 kind: BeatKind::Pulse,

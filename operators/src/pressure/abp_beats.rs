@@ -107,7 +107,7 @@ impl Detector {
     /// let mut detector = Detector::new(ChannelId::named("abp").unwrap(), 100.0, EventTime::default());
     /// let wave = |i: i64| 80.0 + 40.0 * (1.0 - (i % 80) as f32 / 80.0) * ((i % 80) as f32 / 8.0).min(1.0);
     /// let beats = (0..1000).filter_map(|i| {
-    ///     detector.push(wave(i), EventTime::from_micros(i * 10_000), &Params::default())
+    ///     detector.push(wave(i), || EventTime::from_micros(i * 10_000), &Params::default())
     /// });
     /// let last = beats.last().unwrap();
     /// assert!((last.sys - 116.0).abs() < 2.0 && (last.dia - 80.0).abs() < 2.0 && last.good, "{last:?}");
@@ -135,8 +135,9 @@ impl Detector {
         }
     }
 
-    /// Takes in one sample; yields the beat that its upstroke completes, which is the one before.
-    pub fn push(&mut self, raw: f32, time: EventTime, params: &Params) -> Option<PressureBeat> {
+    /// Takes in one sample; yields the beat that its upstroke completes, which is the one before. The time is asked
+    /// for only where it is needed.
+    pub fn push(&mut self, raw: f32, time: impl Fn() -> EventTime, params: &Params) -> Option<PressureBeat> {
         let x = tame(raw, -50.0, 400.0);
         // A mean of 10 ms takes the edge off noise and leaves systolic peaks as they are.
         let share = (1.0 / (self.rate * 0.010)).min(1.0) as f32;
@@ -154,7 +155,7 @@ impl Detector {
         self.sum += f64::from(x);
         self.sum_count += 1;
         self.steepest_fall = self.steepest_fall.min(rise);
-        self.follow_peak(here, time);
+        self.follow_peak(here, &time);
         let since_s = self.now.map_or(f64::INFINITY, |u| (here - u.noticed) as f64 / self.rate);
         if since_s > PATIENCE_S {
             let least = 0.4 * params.least_pulse_mmhg as f32;
@@ -164,16 +165,16 @@ impl Detector {
             return None;
         }
         let done = self.close(here, params);
-        self.open(here, time);
+        self.open(here, time());
         done
     }
 
     /// The systolic peak is the highest sample soon after the upstroke was noticed.
-    fn follow_peak(&mut self, here: u64, time: EventTime) {
+    fn follow_peak(&mut self, here: u64, time: &impl Fn() -> EventTime) {
         let Some(up) = &mut self.now else { return };
         let since_s = (here - up.noticed) as f64 / self.rate;
         if since_s <= PEAK_S && self.smooth > up.sys {
-            (up.peak, up.sys, up.peak_time) = (here, self.smooth, time);
+            (up.peak, up.sys, up.peak_time) = (here, self.smooth, time());
         }
         if since_s <= PEAK_S && here - up.peak <= 1 {
             // Follows this upstroke's own slope sum: 60 % of it is the next threshold, smoothed over beats.
@@ -295,7 +296,7 @@ impl AbpBeats {
         }
         detector.present = true;
         for (i, &x) in run.raw.iter().enumerate() {
-            let Some(beat) = detector.push(x, run.time_of(i), &self.params) else { continue };
+            let Some(beat) = detector.push(x, || run.time_of(i), &self.params) else { continue };
             let (kind, channel) = (BeatKind::Pulse, run.channel);
             let (time, amplitude) = (beat.time, beat.sys - beat.dia);
             let confidence = if beat.good { 0.9 } else { 0.2 };

@@ -24,6 +24,9 @@ const MISSING: u8 = 4;
 /// Seconds of history kept of each channel.
 const HISTORY: usize = 8;
 
+/// Samples that are judged side by side.
+const BLOCK: usize = 64;
+
 /// Parameters.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -152,24 +155,36 @@ impl Track {
         let before = (seen.sampled_s * rate).round() as u32;
         let steepest = (f64::from(limits.slope) * period_s) as f32;
         let flat_count = (limits.flat_s * rate).ceil().max(2.0) as u32;
-        let (mut steep, mut beyond, mut flat, mut last) = (0_u32, 0_u32, 0_u32, first);
+        let (mut steep, mut beyond, mut flat) = (0_u32, 0_u32, 0_u32);
         let (mut least, mut most, mut sum) = (seen.low, seen.high, 0.0_f64);
         let (mut anchor, mut unchanged) = (self.anchor, self.unchanged);
-        for (i, &raw) in run.raw.iter().enumerate() {
-            let x = tame(raw, low, high);
-            beyond += u32::from(x <= low || x >= high);
-            steep += u32::from((x - last).abs() > steepest);
-            least = least.min(x);
-            most = most.max(x);
-            sum += f64::from(x);
-            last = x;
-            let moved = (x - anchor).abs() > limits.flat_step;
-            anchor = if moved { x } else { anchor };
-            unchanged = if moved { 1 } else { unchanged.saturating_add(1) };
-            if unchanged >= flat_count {
-                // The stretch proves itself flat late: what it covers of this epoch counts from its start.
-                let here = before + i as u32 + 1;
-                flat += if unchanged == flat_count { unchanged.min(here) } else { 1 };
+        // Tamed samples behind the one before them: what needs no memory goes wide over them.
+        let mut tamed = [first; 1 + BLOCK];
+        let mut here = before;
+        for block in run.raw.chunks(BLOCK) {
+            tamed[0] = if here == before { first } else { tamed[BLOCK] };
+            let xs = &mut tamed[1..=block.len()];
+            for (x, &raw) in xs.iter_mut().zip(block) {
+                *x = tame(raw, low, high);
+            }
+            let (lasts, xs) = (&tamed[..block.len()], &tamed[1..=block.len()]);
+            for (&x, &last) in xs.iter().zip(lasts) {
+                beyond += u32::from(x <= low) + u32::from(x >= high);
+                steep += u32::from((x - last).abs() > steepest);
+            }
+            (least, most) = extremes(xs, (least, most));
+            for &x in xs {
+                here += 1;
+                sum += f64::from(x);
+                if (x - anchor).abs() > limits.flat_step {
+                    (anchor, unchanged) = (x, 1);
+                    continue;
+                }
+                unchanged = unchanged.saturating_add(1);
+                if unchanged >= flat_count {
+                    // The stretch proves itself flat late: what it covers of this epoch counts from its start.
+                    flat += if unchanged == flat_count { unchanged.min(here) } else { 1 };
+                }
             }
         }
         (self.anchor, self.unchanged) = (anchor, unchanged);
@@ -196,6 +211,11 @@ impl Track {
         }
         let (abrupt, near) = (0.03 * height, 0.01 * height);
         let least = (limits.rail_s * rate).ceil().max(4.0) as usize;
+        let (top, bottom) = (high - near, low + near);
+        let extreme: u32 = raw.iter().map(|&x| u32::from(x >= top) + u32::from(x <= bottom)).sum();
+        if (extreme as usize) < least {
+            return 0.0;
+        }
         let mut railed = 0;
         let mut from = 0;
         for to in 1..=raw.len() {
@@ -203,7 +223,7 @@ impl Track {
                 continue;
             }
             let x = raw[from];
-            if to - from >= least && (x >= high - near || x <= low + near) {
+            if to - from >= least && (x >= top || x <= bottom) {
                 let entry = if from > 0 { (x - raw[from - 1]).abs() } else { height };
                 let exit = if to < raw.len() { (x - raw[to]).abs() } else { height };
                 // At an edge of the run one side is unknown; the other has to show it.
@@ -284,6 +304,24 @@ impl Track {
 }
 
 /// The operator.
+/// The extremes given, widened to hold every sample; in lanes, which changes no extreme.
+fn extremes(xs: &[f32], (low, high): (f32, f32)) -> (f32, f32) {
+    let least = |a: f32, b: f32| if b < a { b } else { a };
+    let most = |a: f32, b: f32| if b > a { b } else { a };
+    let (eights, rest) = xs.as_chunks::<8>();
+    let (mut lows, mut highs) = ([low; 8], [high; 8]);
+    for eight in eights {
+        for i in 0..8 {
+            lows[i] = least(lows[i], eight[i]);
+            highs[i] = most(highs[i], eight[i]);
+        }
+    }
+    let all = |lanes: [f32; 8], pick: &dyn Fn(f32, f32) -> f32| {
+        lanes.into_iter().chain(rest.iter().copied()).reduce(pick)
+    };
+    (all(lows, &least).unwrap_or(low), all(highs, &most).unwrap_or(high))
+}
+
 struct SignalQuality {
     params: Params,
     tracks: Vec<Track>,
@@ -477,5 +515,16 @@ mod tests {
     fn a_channel_is_forgotten_in_the_end() {
         let gone = seconds("ecg_ii", 3610, |i| (i < 250).then(|| beat(i)));
         assert_eq!((gone[3600], gone[3601]), ((-1.0, -1.0), (-2.0, -2.0)));
+    }
+
+    #[test]
+    fn extremes_are_those_of_a_plain_search() {
+        let x: Vec<f32> = (0..70).map(|i| ((i * 37) % 71) as f32 - 30.0).collect();
+        for from in 0..10 {
+            for to in from..=x.len() {
+                let plain = x[from..to].iter().fold((-3.0f32, 4.0f32), |(l, h), &v| (l.min(v), h.max(v)));
+                assert_eq!(extremes(&x[from..to], (-3.0, 4.0)), plain, "{from}..{to}");
+            }
+        }
     }
 }

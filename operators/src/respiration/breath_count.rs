@@ -119,12 +119,33 @@ fn turning_points(x: &[f32], turns: &mut [(f32, f32); TURNS]) -> usize {
     count
 }
 
-/// Sum of products over the shorter of two slices, in four lanes and one fixed order.
-fn product(a: &[f32], b: &[f32]) -> f32 {
+/// Lags whose sums are made side by side: each alone would wait for its own last addition.
+const ABREAST: usize = 4;
+
+/// Sums of products of a window and itself `lag` samples later, for [`ABREAST`] lags from `lag` on. Each sum in four
+/// lanes and one fixed order.
+fn products(x: &[f32], lag: usize) -> [f32; ABREAST] {
+    let shared = x.len().saturating_sub(lag + ABREAST - 1) / 4;
+    let mut sums = [[0.0_f32; 4]; ABREAST];
+    for (at, a) in x.as_chunks::<4>().0[..shared].iter().enumerate() {
+        let Some(next) = x[lag + 4 * at..].first_chunk::<{ 4 + ABREAST - 1 }>() else { break };
+        for (k, sum) in sums.iter_mut().enumerate() {
+            for (i, s) in sum.iter_mut().enumerate() {
+                *s += a[i] * next[k + i];
+            }
+        }
+    }
+    std::array::from_fn(|k| {
+        let later = x.get(lag + k + 4 * shared..).unwrap_or_default();
+        finish(sums[k], &x[4 * shared..], later)
+    })
+}
+
+/// The sum of the lanes and of what is left.
+fn finish(mut sums: [f32; 4], a: &[f32], b: &[f32]) -> f32 {
     let n = a.len().min(b.len());
     let (fours_a, rest_a) = a[..n].as_chunks::<4>();
     let (fours_b, rest_b) = b[..n].as_chunks::<4>();
-    let mut sums = [0.0_f32; 4];
     for (a, b) in fours_a.iter().zip(fours_b) {
         for k in 0..4 {
             sums[k] += a[k] * b[k];
@@ -148,9 +169,12 @@ fn autocorrelation_rate(x: &[f32], rate_hz: f64) -> Option<(f64, f32)> {
         return None;
     }
     let mut at = [0.0_f32; MOST / 2 + 1];
-    for (lag, r) in at.iter_mut().enumerate().take(longest + 1).skip(shortest - 1) {
-        let norm = (energy[x.len() - lag] * (all - energy[lag])).max(0.0).sqrt();
-        *r = if norm > 0.0 { product(x, &x[lag..]) / norm } else { 0.0 };
+    for (from, row) in (shortest - 1..).step_by(ABREAST).zip(at[shortest - 1..=longest].chunks_mut(ABREAST)) {
+        for (k, (r, product)) in row.iter_mut().zip(products(x, from)).enumerate() {
+            let lag = from + k;
+            let norm = (energy[x.len() - lag] * (all - energy[lag])).max(0.0).sqrt();
+            *r = if norm > 0.0 { product / norm } else { 0.0 };
+        }
     }
     let peaks = || (shortest..longest).filter(|&k| at[k] > at[k - 1] && at[k] >= at[k + 1]);
     let highest = peaks().map(|k| at[k]).fold(0.0, f32::max);
@@ -192,5 +216,20 @@ mod tests {
         assert!(noise.is_none_or(|(_, quality)| quality < 0.5), "{noise:?}");
         assert_eq!(breaths_per_minute(&mut [0.0; 160], 5.0), None);
         assert_eq!(breaths_per_minute(&mut [1.0; 3], 5.0), None);
+    }
+
+    #[test]
+    fn sums_side_by_side_are_those_of_each_lag_alone() {
+        let x = wave(17.0, 0.3, 0.2);
+        for len in [16, 17, 63, 64, 159, 160] {
+            for lag in 1..len / 2 {
+                let expected = [0, 1, 2, 3].map(|k| finish([0.0; 4], &x[..len], &x[lag + k..len]));
+                assert_eq!(
+                    products(&x[..len], lag).map(f32::to_bits),
+                    expected.map(f32::to_bits),
+                    "{len} {lag}"
+                );
+            }
+        }
     }
 }

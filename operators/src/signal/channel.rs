@@ -92,7 +92,15 @@ impl ChannelId {
     /// assert!(ChannelId::named("SpO2").is_none());
     /// ```
     pub fn named(name: &str) -> Option<Self> {
-        Self::position(|c| c.name == name)
+        let mut at = hash(name.as_bytes());
+        loop {
+            let id = ChannelId(NAMES[at % NAMES.len()]);
+            match CHANNELS.get(id.index()) {
+                None => return None,
+                Some(row) if row.name == name => return Some(id),
+                Some(_) => at += 1,
+            }
+        }
     }
     /// The channel of that MDC code.
     pub fn from_mdc(mdc: u32) -> Option<Self> {
@@ -112,6 +120,34 @@ impl ChannelId {
     fn position(test: impl Fn(&Channel) -> bool) -> Option<Self> {
         CHANNELS.iter().position(test).map(|i| ChannelId(i as u8))
     }
+}
+
+/// No channel: a free place in [`NAMES`].
+const FREE: u8 = u8::MAX;
+
+/// Channels by the hash of their name, each at its place or the next free one. Names are looked up all the time.
+static NAMES: [u8; 256] = {
+    let mut places = [FREE; 256];
+    let mut i = 0;
+    while i < CHANNELS.len() {
+        let mut at = hash(CHANNELS[i].name.as_bytes());
+        while places[at % places.len()] != FREE {
+            at += 1;
+        }
+        places[at % places.len()] = i as u8;
+        i += 1;
+    }
+    places
+};
+
+/// FNV-1a.
+const fn hash(name: &[u8]) -> usize {
+    let (mut hash, mut i) = (0x811c_9dc5_u32, 0);
+    while i < name.len() {
+        hash = (hash ^ name[i] as u32).wrapping_mul(0x0100_0193);
+        i += 1;
+    }
+    (hash ^ hash >> 16) as usize
 }
 
 /// Codes of the `consciousness` channel, in the order of ACVPU.
@@ -236,5 +272,14 @@ mod tests {
             assert_eq!(ChannelId::from_label(id.row().label), Some(id), "{}", id.row().name);
         }
         assert_eq!(ChannelId::from_label("MLII"), ChannelId::named("ecg_ii"));
+    }
+
+    #[test]
+    fn every_name_is_found_and_no_other() {
+        for id in ChannelId::all() {
+            assert_eq!(ChannelId::named(id.row().name), Some(id));
+            assert_eq!(ChannelId::named(&format!("{}x", id.row().name)), None);
+        }
+        assert_eq!(ChannelId::named(""), None);
     }
 }

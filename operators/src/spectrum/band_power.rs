@@ -2,6 +2,7 @@
 //! PPG (any unit) and EEG (uV) of a window, one channel of each. Out: powers in mV² and uV², and the share of
 //! the pulse in the power of the PPG, once per hop.
 
+use std::cell::RefCell;
 use std::collections::VecDeque;
 
 use schemars::JsonSchema;
@@ -123,6 +124,10 @@ impl Slot {
             self.runs.clear();
         }
         let need = self.need(span_s);
+        if self.samples.capacity() < need + run.clean.len() {
+            // A window, a run and the sample that a run may have more: no doubling.
+            self.samples.reserve_exact(need + run.clean.len() + 1 - self.samples.len());
+        }
         self.samples.extend(run.clean);
         self.runs.push_back((run.clean.len() as u32, run.bridged as u32));
         self.end = run.time_of(run.clean.len());
@@ -146,12 +151,42 @@ impl Slot {
     }
 }
 
-/// The operator: a window per kind, and the tables of its spectrum, which are not state.
+/// The operator: a window per kind.
 struct BandPower {
     params: Params,
     slots: [Option<Slot>; KINDS.len()],
-    welch: [Option<Welch>; KINDS.len()],
+}
+
+/// Lengths and rates whose tables are kept.
+const TABLES_MAX: usize = 16;
+
+/// What a spectrum needs while it is made: tables that depend on length and rate alone, and a buffer.
+#[derive(Default)]
+struct Workspace {
+    welch: Vec<Welch>,
     density: Vec<f64>,
+}
+
+thread_local! {
+    // No state, and the same for every patient: one for each of a ward's beds would be most of a bed's memory.
+    static WORKSPACE: RefCell<Workspace> = RefCell::default();
+}
+
+impl Workspace {
+    fn welch(&mut self, len: usize, rate: Hertz) -> Result<&mut Welch, Missing> {
+        let known = self.welch.iter().position(|w| w.rate() == rate && w.segment_len() == len);
+        let at = match known {
+            Some(at) => at,
+            None => {
+                if self.welch.len() == TABLES_MAX {
+                    self.welch.remove(0);
+                }
+                self.welch.push(Welch::new(len, rate).map_err(|_| Missing::TooFew)?);
+                self.welch.len() - 1
+            }
+        };
+        self.welch.get_mut(at).ok_or(Missing::TooFew)
+    }
 }
 
 impl BandPower {
@@ -170,9 +205,8 @@ impl BandPower {
         }
     }
 
-    /// The density of a slot's window, into `self.density`, and the distance between its frequencies in
-    /// hertz.
-    fn spectrum(&mut self, i: usize, now: EventTime) -> Result<f64, Missing> {
+    /// The density of a slot's window, into the workspace, and the distance between its frequencies in hertz.
+    fn spectrum(&mut self, i: usize, now: EventTime, space: &mut Workspace) -> Result<f64, Missing> {
         let slot = self.slots[i].as_mut().ok_or(Missing::NoData)?;
         if slot.end + slot.channel.row().hold < now {
             return Err(Missing::Stale);
@@ -182,19 +216,18 @@ impl BandPower {
         }
         let wanted = 2 * (self.params.segment_s * slot.rate.get() / 2.0).round() as usize;
         let len = wanted.min(slot.samples.len() / 2 * 2);
-        let welch = match &mut self.welch[i] {
-            Some(w) if w.rate() == slot.rate && w.segment_len() == len => w,
-            other => other.insert(Welch::new(len, slot.rate).map_err(|_| Missing::TooFew)?),
-        };
-        self.density.resize(welch.bins(), 0.0);
-        welch.density(slot.samples.make_contiguous(), &mut self.density)?;
-        Ok(welch.step_hz())
+        let mut density = std::mem::take(&mut space.density);
+        let welch = space.welch(len, slot.rate)?;
+        density.resize(welch.bins(), 0.0);
+        let (step, made) = (welch.step_hz(), welch.density(slot.samples.make_contiguous(), &mut density));
+        space.density = density;
+        made.map(|_| step)
     }
 
     /// Says what the window of one kind holds, or why nothing can be said.
-    fn report(&mut self, i: usize, now: EventTime, out: &mut Readings) {
-        let step = self.spectrum(i, now);
-        let density = self.density.as_slice();
+    fn report(&mut self, i: usize, now: EventTime, space: &mut Workspace, out: &mut Readings) {
+        let step = self.spectrum(i, now, space);
+        let density = space.density.as_slice();
         let band = |hz: (f64, f64)| step.and_then(|s| power_of_band(density, s, hz));
         let slot = self.slots[i].as_ref();
         let (channel, quality) = (slot.map(|s| s.channel), slot.map_or(0.0, Slot::quality));
@@ -222,7 +255,7 @@ impl Operator for BandPower {
         for i in 0..KINDS.len() {
             self.follow(epoch, i);
             if now.micros().rem_euclid(hop) == 0 {
-                self.report(i, now, out);
+                WORKSPACE.with_borrow_mut(|space| self.report(i, now, space, out));
             }
         }
     }
@@ -242,12 +275,7 @@ fn build(value: &serde_json::Value) -> Result<Box<dyn Operator>, ParamError> {
     SPAN_S.check(f64::from(params.span_s))?;
     HOP_S.check(f64::from(params.hop_s))?;
     SEGMENT_S.check(params.segment_s)?;
-    Ok(Box::new(BandPower {
-        params,
-        slots: [const { None }; 3],
-        welch: [const { None }; 3],
-        density: Vec::new(),
-    }))
+    Ok(Box::new(BandPower { params, slots: [const { None }; 3] }))
 }
 
 const fn output(name: &'static str, unit: &'static str, summary: &'static str) -> Output {
