@@ -2,13 +2,13 @@
 //! In: raw ECG runs in mV. Out: beats with time, height in mV and confidence; per lead how far noise hides QRS
 //! complexes and whether the waves are those of flutter.
 //!
-//! A beat is written in the epoch in which it is settled, up to [`MAX_DELAY_S`] after its own time. Only where another
+//! A beat is written in the epoch in which it is settled, up to [`MAX_DELAY_S`](super::qrs::MAX_DELAY_S) after its own time. Only where another
 //! lead takes over, beats that it had settled meanwhile follow late, by three seconds at most: that is the latency
 //! that the card declares.
 
 use serde::{Deserialize, Serialize};
 
-use super::qrs::{MAX_DELAY_S, QrsBeat, QrsDetector};
+use super::qrs::{QrsBeat, QrsDetector};
 use crate::operator::{Operator, Output, Spec, StateError, defaults, load_state, params, save_state};
 use crate::params::{Bound, ParamError};
 use crate::signal::{
@@ -396,7 +396,7 @@ mod tests {
         }
         for (e, r) in &out {
             let late = r.beats.iter().map(|b| (EventTime::from_seconds(e + 1) - b.time).seconds());
-            assert!(late.fold(0.0, f64::max) < 1.0 + MAX_DELAY_S);
+            assert!(late.fold(0.0, f64::max) < 1.0 + super::super::qrs::MAX_DELAY_S);
         }
         assert_eq!(out[0].1.find("qrs_noise").unwrap().value, Err(Missing::Learning));
         let noise = out[10].1.find("qrs_noise").unwrap();

@@ -108,6 +108,7 @@ mod tests {
     use super::*;
 
     /// What stands after each store: `r` reported or `d` derived, observed at, valid until; the value is that time.
+    #[allow(clippy::type_complexity, reason = "a table of cases")]
     #[test]
     fn precedence() {
         let t = EventTime::from_seconds;
