@@ -39,6 +39,9 @@ fn ward(beds: usize) {
             measured += n;
         }
     }
+    if !measuring() {
+        return println!("beds {beds:>6}: {offset} frames, too few for a figure");
+    }
     let per_bed = spent.as_secs_f64() * 1e6 / (beds * (SECONDS - WARM_S)) as f64;
     let rate = measured as f64 / spent.as_secs_f64() / 1e6;
     let memory = resident_kib().zip(before).map_or("not known".into(), |(after, before)| {
