@@ -2,9 +2,9 @@
 //! In: raw ECG runs in mV. Out: beats with time, height in mV and confidence; per lead how far noise hides QRS
 //! complexes and whether the waves are those of flutter.
 //!
-//! A beat is written in the epoch in which it is settled, up to [`MAX_DELAY_S`](super::qrs::MAX_DELAY_S) after its own time. Only where another
-//! lead takes over, beats that it had settled meanwhile follow late, by three seconds at most: that is the latency
-//! that the card declares.
+//! A beat is written in the epoch in which it is settled, up to [`MAX_DELAY_S`](super::qrs::MAX_DELAY_S) after its
+//! own time. Only where another lead takes over, beats that it had settled meanwhile follow late, by three seconds at
+//! most: that is the latency that the card declares.
 
 use serde::{Deserialize, Serialize};
 
