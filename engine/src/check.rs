@@ -68,6 +68,7 @@ const SILENT: Bound = Bound { name: "input.silent_s", min: 1.0, max: 3600.0, uni
 const ROLL: Bound = Bound { name: "archive.roll_s", min: 1.0, max: 86_400.0, unit: "s" };
 const RULE_FOR: Bound = Bound { name: "rules.for_s", min: 0.0, max: 86_400.0, unit: "s" };
 const RULE_KEEP: Bound = Bound { name: "rules.keep_for_s", min: 0.0, max: 86_400.0, unit: "s" };
+const SESSION: Bound = Bound { name: "kafka.session_timeout_ms", min: 1_000.0, max: 300_000.0, unit: "ms" };
 const COMMIT: Bound = Bound { name: "kafka.commit_ms", min: 10.0, max: 10_000.0, unit: "ms" };
 
 /// Bounds of plain keys, by key path. The reference page prints them.
@@ -100,6 +101,7 @@ pub fn plan(config: &Config, text: &str, file: &str, strict: bool) -> Result<Pla
         (&SILENT, config.input.silent_s),
         (&ROLL, config.archive.roll_s),
         (&COMMIT, config.kafka.commit_ms as f64),
+        (&SESSION, config.kafka.session_timeout_ms as f64),
     ];
     for (bound, value) in spans {
         if let Err(e) = bound.check(value) {

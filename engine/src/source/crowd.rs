@@ -272,7 +272,7 @@ mod tests {
 
     #[test]
     fn patched_frames_are_those_of_the_simulator() {
-        let (beds, seconds) = (150, 120);
+        let (beds, seconds) = (150, 300);
         let elsewhere = START + Span::from_seconds(77.0);
         let crowd = Crowd::draw(5, beds, elsewhere, seconds).starting(START);
         let mut simulated: Vec<Vec<Option<Frame>>> = Vec::new();
@@ -280,10 +280,10 @@ mod tests {
             simulated.push((0..seconds).map(|_| bed.next_second()).collect());
         }
         let (mut message, mut silent, mut observed) = (Vec::new(), 0, 0);
-        for bed in (0..beds).step_by(7) {
+        for bed in (0..beds).step_by(3) {
             let template = &simulated[bed % TEMPLATES];
             let frames = template.iter().flatten().count() as u64;
-            for second in (0..3 * seconds).step_by(3).chain([1, seconds + 1]) {
+            for second in (0..3 * seconds).step_by(7).chain([1, seconds + 1]) {
                 let (cycle, at) = (second / seconds, (second % seconds) as usize);
                 assert_eq!(crowd.frame(bed, second, &mut message), template[at].is_some());
                 let Some(frame) = template[at].clone() else {
