@@ -4,8 +4,8 @@
 use auscult_operators::filter::CascadeState;
 use auscult_operators::operator::Operator;
 use auscult_operators::params::ParamError;
-use auscult_operators::score::ScoreResult;
 use auscult_operators::signal::{ChannelId, EventTime, PatientId, Values};
+use serde::{Deserialize, Serialize};
 
 use crate::align::{Evidence, Timeline};
 use crate::infer::ModelResult;
@@ -24,6 +24,15 @@ pub struct Chain {
     pub state: CascadeState,
     /// How many of its runs wait in the chunk being computed.
     pub turn: u32,
+}
+
+/// The last telling of one score.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ToldScore {
+    /// When, if ever.
+    pub at: Option<EventTime>,
+    /// What it said, see `ScoreResult::saying`.
+    pub saying: Box<[u8]>,
 }
 
 /// What is remembered of one bed.
@@ -48,8 +57,8 @@ pub struct Patient {
     pub operators: Vec<Box<dyn Operator>>,
     /// When each waveform last had a sample, in channel order.
     pub waves: Vec<(ChannelId, EventTime)>,
-    /// Last evaluation of each score, and when it was last told.
-    pub scores: Vec<Option<(ScoreResult, EventTime)>>,
+    /// What each score last told.
+    pub scores: Vec<ToldScore>,
     /// Last outcome of each model.
     pub models: Vec<ModelResult>,
     /// Where each rule stands.
@@ -76,7 +85,7 @@ impl Patient {
             chains: Vec::new(),
             operators: plan.build_operators()?,
             waves: Vec::new(),
-            scores: vec![None; plan.scores.len()],
+            scores: vec![ToldScore::default(); plan.scores.len()],
             models: plan.models.iter().map(ModelResult::waiting).collect(),
             rules: vec![RuleState::default(); plan.rules.len()],
             evidence: Default::default(),
