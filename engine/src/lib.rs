@@ -39,6 +39,7 @@ pub mod commands;
 pub mod config;
 pub mod describe;
 pub mod error;
+pub mod failpoint;
 pub mod http;
 pub mod limits;
 pub mod live;

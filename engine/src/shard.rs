@@ -8,6 +8,7 @@ use auscult_operators::signal::EventTime;
 
 use crate::clock;
 use crate::effects::{Effect, Effects};
+use crate::failpoint;
 use crate::limits;
 use crate::plan::Plan;
 use crate::source::Record;
@@ -58,6 +59,10 @@ impl Shard {
                 }
             }
             effects.list.append(&mut told);
+            failpoint::hit(failpoint::IN_STEP);
+            if !self.caught_up() {
+                failpoint::hit(failpoint::IN_CATCH_UP);
+            }
         }
         if let Some(last) = records.last() {
             self.next = last.offset + 1;
