@@ -94,6 +94,13 @@ impl Telling {
                     headers: vec![("content-type", "application/json".into())],
                 })
             }
+            Effect::State(key, value) => Some(Output {
+                topic: format!("{}state", self.prefix),
+                key: key.clone(),
+                partition: Some(partition),
+                value: value.clone(),
+                headers: Vec::new(),
+            }),
             Effect::Frame(..) | Effect::Beats(..) | Effect::Glance(..) | Effect::Roll => None,
         }
     }

@@ -23,11 +23,15 @@ use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use tracing::{debug, info, warn};
 
 use super::Record;
+use crate::clock;
 use crate::config;
 use crate::error::RunError;
+use crate::failpoint;
 
 /// How long a seek within the client may take.
 const SEEK: Duration = Duration::from_secs(1);
+/// How long leaving the group may take.
+const LEAVE: Duration = Duration::from_secs(1);
 
 /// A change of ownership.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -162,9 +166,8 @@ impl KafkaSource {
             // An offset that is not there any more is judged by the owner, never skipped.
             .set("auto.offset.reset", "error")
             .set("isolation.level", "read_committed");
-        let consumer: BaseConsumer<Ownership> = config
-            .create_with_context(ownership)
-            .map_err(RunError::kafka("create a consumer"))?;
+        let consumer: BaseConsumer<Ownership> =
+            config.create_with_context(ownership).map_err(RunError::kafka("create a consumer"))?;
         consumer.subscribe(&[topic.as_str()]).map_err(RunError::kafka("subscribe to the frames topic"))?;
         Ok(Self { queues: BTreeMap::new(), group: Group { consumer: Arc::new(consumer) } })
     }
@@ -209,6 +212,7 @@ impl KafkaSource {
     /// # Errors
     /// [`RunError::Kafka`] if the client refuses.
     pub fn adopt(&mut self, partitions: &[i32]) -> Result<(), RunError> {
+        failpoint::hit(failpoint::IN_ASSIGN);
         let (consumer, topic) = (&self.group.consumer, self.group.topic());
         let mut list = TopicPartitionList::new();
         for p in partitions {
@@ -227,6 +231,7 @@ impl KafkaSource {
     /// # Errors
     /// [`RunError::Kafka`] if the client refuses.
     pub fn release(&mut self, partitions: &[i32]) -> Result<(), RunError> {
+        failpoint::hit(failpoint::IN_REVOKE);
         for p in partitions {
             self.queues.remove(p);
         }
@@ -316,9 +321,17 @@ impl KafkaSource {
 
     /// Leaves the group at once, so that others need not wait for the session to end.
     pub fn leave(&self) {
-        info!("leaving the group");
-        self.group.consumer.context().closing.store(true, Ordering::Relaxed);
-        self.group.consumer.unsubscribe();
+        let consumer = &self.group.consumer;
+        consumer.context().closing.store(true, Ordering::Relaxed);
+        consumer.unsubscribe();
+        let began = clock::instant();
+        let owns = || consumer.assignment().is_ok_and(|a| a.count() > 0);
+        while owns() && began.elapsed() < LEAVE {
+            consumer.poll(Duration::from_millis(20));
+        }
+        // The request itself leaves in the background.
+        std::thread::sleep(Duration::from_millis(100));
+        info!("left the group");
     }
 
     fn list(&self, partitions: impl Iterator<Item = i32>) -> TopicPartitionList {
@@ -399,7 +412,7 @@ pub fn heals(e: &KafkaError) -> bool {
                 | Code::RebalanceInProgress
                 | Code::PartitionEOF
         )
-    )
+    ) || matches!(e, KafkaError::PartitionEOF(_))
 }
 
 fn record<M: Message>(m: &M) -> Record {

@@ -59,7 +59,10 @@ fn headers_are_those_of_the_table() {
     check(&told(&features).unwrap(), "features");
     let aside = told(&Effect::Aside(0, Reject { code: "not_json", detail: "x".into() })).unwrap();
     check(&aside, "rejects");
-    assert_eq!((aside.key.as_slice(), aside.value.as_deref().unwrap_or_default()), (b"p".as_slice(), b"?".as_slice()));
+    assert_eq!(
+        (aside.key.as_slice(), aside.value.as_deref().unwrap_or_default()),
+        (b"p".as_slice(), b"?".as_slice())
+    );
     assert!(aside.headers.contains(&("auscult_input_offset", "7".into())));
     let frame = Frame {
         patient: PatientId::new("p"),

@@ -19,6 +19,7 @@ use super::Output;
 use crate::clock;
 use crate::config;
 use crate::error::RunError;
+use crate::failpoint;
 use crate::source::kafka::{Group, over};
 
 /// How long one request to the coordinator may take before it is asked whether to go on.
@@ -169,7 +170,9 @@ impl Transactions {
             offsets.add_partition_offset(self.group.topic(), *partition, Offset::Offset(*offset))?;
         }
         let metadata = self.group.metadata().ok_or(KafkaError::MessageProduction(Code::UnknownMemberId))?;
+        failpoint::hit(failpoint::BEFORE_SEND_OFFSETS);
         producer.send_offsets_to_transaction(&offsets, &metadata, Timeout::After(OFFSETS))?;
+        failpoint::hit(failpoint::AFTER_SEND_OFFSETS);
         let began = clock::instant();
         loop {
             match producer.commit_transaction(Timeout::After(SLICE)) {
