@@ -140,6 +140,10 @@ fn simulate(args: &Args, beds: usize, sender: &mut Sender) -> Result<(), RunErro
         bar.inc(crowd.beds() as u64);
         second += 1;
     }
+    if live {
+        let by_ms = sender.late.as_millis() as u64;
+        tracing::info!(by_ms, "the latest frame left late by this much");
+    }
     if !args.open_end {
         let time = start + Span::from_seconds((second + 1) as f64);
         for bed in 0..crowd.beds() {
@@ -179,6 +183,8 @@ struct Sender {
     speed: f64,
     began: Option<(EventTime, Instant)>,
     sent: u64,
+    /// By how much the latest frame left after its time.
+    late: Duration,
     stop: Arc<AtomicBool>,
 }
 
@@ -196,7 +202,7 @@ impl Sender {
         let deliveries = Deliveries { failed: AtomicU64::new(0) };
         let producer =
             config.create_with_context(deliveries).map_err(RunError::kafka("create a producer"))?;
-        Ok(Self { producer, topic, speed, began: None, sent: 0, stop: stop_flag()? })
+        Ok(Self { producer, topic, speed, began: None, sent: 0, late: Duration::ZERO, stop: stop_flag()? })
     }
 
     /// Sends a frame; false once told to stop.
@@ -232,8 +238,10 @@ impl Sender {
         let (first, began) = *self.began.get_or_insert((end, clock::instant()));
         let due = began + Duration::from_secs_f64(((end - first).seconds() / self.speed).max(0.0));
         while !self.stop.load(Ordering::Relaxed) {
-            let left = due.saturating_duration_since(clock::instant());
+            let now = clock::instant();
+            let left = due.saturating_duration_since(now);
             if left.is_zero() {
+                self.late = self.late.max(now - due);
                 break;
             }
             // A sleep, not a poll: the client rounds shorter times down to none, and would spin.

@@ -475,3 +475,7 @@ impl<T: Teller> Committer<T> {
         }
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may stop")]
+mod tests;
