@@ -269,3 +269,28 @@ fn broken_recoveries_are_told_apart() {
     skips.committed += 40;
     assert!(run(skips).is_some());
 }
+
+/// Written down before any record, a worker goes on the same.
+#[test]
+fn written_down_anywhere_nothing_changes() {
+    let plan = plan(4.0, 6.0);
+    for (seed, beds, seconds) in [(15621, 2, 24), (2, 2, 20)] {
+        let log = faulty_log(seed, beds, seconds);
+        let (whole, _) = walk(&plan, &log, &[]);
+        for cut in 1..log.len() {
+            let (mut worker, ..) = World::default().restore(&plan);
+            let mut world = World { committed: cut as i64, ..World::default() };
+            let mut effects = worker.step(Event::Records(&log[..cut])).list;
+            effects.extend(worker.step(Event::Save(cut as i64)).list);
+            world.told.take(&effects, 0);
+            world.told.by_kind.remove("state");
+            for (_, effect) in effects {
+                if let Effect::State(key, value) = effect {
+                    world.state.push((key, value.unwrap()));
+                }
+            }
+            live(&plan, &mut world, &log, &[log.len() - cut, 1], 0);
+            assert_eq!(difference(&whole, &world.told), None, "seed {seed}, cut at {cut}");
+        }
+    }
+}
