@@ -77,6 +77,11 @@ struct State {
 }
 
 impl State {
+    fn half_full(&self) -> bool {
+        let over = |n: usize, limit: limits::Limit| n as u64 > limit.max / 2;
+        over(self.records, limits::IN_FLIGHT_RECORDS) || over(self.bytes, limits::IN_FLIGHT_BYTES)
+    }
+
     fn drop_lost(&mut self) {
         let Self { waiting, lost, records, bytes, .. } = self;
         waiting.retain(|c| {
@@ -272,36 +277,45 @@ impl<T: Teller> Committer<T> {
         }
         let mut last = clock::instant();
         loop {
-            let Some(due) = self.wait_for_work(last) else { return End::Stopped };
+            if !self.wait_for_work(last) {
+                return End::Stopped;
+            }
             last = clock::instant();
-            let Err(failure) = self.transaction(due) else { continue };
+            let Err(failure) = self.transaction() else { continue };
             if let Err(end) = self.recover(failure) {
                 return end;
             }
         }
     }
 
-    /// Waits for the first chunk; until when to gather more, or `None` if there will be none.
-    fn wait_for_work(&self, last: Instant) -> Option<Instant> {
+    /// Waits until there is something to tell and it is due; false if there will be nothing more.
+    ///
+    /// Only then is the transaction opened: while one is open, readers of committed records see nothing behind it, and
+    /// if this process dies in one, its successor waits for it to time out.
+    fn wait_for_work(&self, last: Instant) -> bool {
+        let due = last + self.every;
         let mut state = self.handover.lock();
         loop {
-            if !state.waiting.is_empty() {
+            let left = due.saturating_duration_since(clock::instant());
+            let now = left.is_zero() || state.hurry || state.stop_by.is_some() || state.half_full();
+            if now && !state.waiting.is_empty() {
                 state.busy = true;
-                return Some(last + self.every);
+                return true;
             }
             if state.stop_by.is_some() {
-                return None;
+                return false;
             }
-            let wait = Duration::from_secs(1);
+            let wait = if state.waiting.is_empty() { Duration::from_secs(1) } else { left };
             state = self.handover.changed.wait_timeout(state, wait).unwrap_or_else(PoisonError::into_inner).0;
         }
     }
 
-    /// One transaction: what waits, and what comes until it is due.
-    fn transaction(&mut self, due: Instant) -> Result<(), Failure> {
+    /// One transaction with what waits.
+    fn transaction(&mut self) -> Result<(), Failure> {
         failpoint::hit(failpoint::BEFORE_PRODUCE);
         self.teller.begin()?;
-        while let Some(chunk) = self.next(due) {
+        let until = clock::instant() + self.every;
+        while let Some(chunk) = self.next(until) {
             // First noted, then told: what fails half-way is told again as a whole.
             self.told.push(chunk);
             let Some(chunk) = self.told.last() else { continue };
@@ -338,22 +352,10 @@ impl<T: Teller> Committer<T> {
         Ok(())
     }
 
-    /// The next chunk of the open transaction; `None` once it is to be committed.
-    fn next(&self, due: Instant) -> Option<Chunk> {
-        let mut state = self.handover.lock();
-        loop {
-            let now = clock::instant();
-            let left = due.saturating_duration_since(now);
-            // What waits goes with it; but where more and more comes, it ends.
-            let overdue = now > due + self.every && !self.told.is_empty();
-            if let Some(chunk) = state.waiting.pop_front_if(|_| !overdue) {
-                return Some(chunk);
-            }
-            if left.is_zero() || state.hurry || state.stop_by.is_some() {
-                return None;
-            }
-            state = self.handover.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
-        }
+    /// The next chunk of the open transaction. What waits goes with it; but where more and more comes, it ends.
+    fn next(&self, until: Instant) -> Option<Chunk> {
+        let late = clock::instant() > until && !self.told.is_empty();
+        self.handover.lock().waiting.pop_front_if(|_| !late)
     }
 
     /// These chunks are told.
