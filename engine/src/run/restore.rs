@@ -108,13 +108,10 @@ impl Job {
     /// `None` once it is abandoned.
     fn run(&self, site: &Site) -> Option<Outcome> {
         let began = clock::instant();
-        let mut restore = Restore::new(site.plan.clone());
-        if let Err(refused) = self.read_state(site, &mut restore)? {
-            return Some(Err(refused));
-        }
-        // After the state: its mark is then never ahead of what is committed.
-        let told = self.ask(|| site.group.committed(&[self.partition], WAIT))?;
-        let told = told.get(&self.partition).copied().unwrap_or(0);
+        let (restore, told) = match self.settled_state(site)? {
+            Ok(found) => found,
+            Err(refused) => return Some(Err(refused)),
+        };
         let (first, end) = self.ask(|| site.group.reach(self.partition, WAIT))?;
         let (worker, mut start, report) = restore.finish(told, site.archive.is_some());
         self.say(&report);
@@ -173,6 +170,36 @@ impl Job {
         }
     }
 
+    /// The state records and the committed offset, with no transaction open between them. A reader of committed
+    /// records sees nothing behind an open transaction: a snapshot that stands there would be written over by somebody
+    /// who has not seen it. Whoever left one open, dead or away, has until the transaction times out.
+    fn settled_state(&self, site: &Site) -> Option<Result<(Restore, i64), Refused>> {
+        let topic = format!("{}state", site.kafka.prefix);
+        let ends = match (watcher(&site.kafka, "read_committed"), watcher(&site.kafka, "read_uncommitted")) {
+            (Ok(stable), Ok(all)) => (stable, all),
+            (Err(e), _) | (_, Err(e)) => {
+                return Some(Err(Refused { code: "state_topic", why: e.to_string() }));
+            }
+        };
+        let end = |c: &BaseConsumer| self.ask(|| c.fetch_watermarks(&topic, self.partition, WAIT));
+        loop {
+            let last = end(&ends.1)?.1;
+            if end(&ends.0)?.1 < last {
+                thread::sleep(AGAIN / 4);
+                continue;
+            }
+            let mut restore = Restore::new(site.plan.clone());
+            if let Err(refused) = self.read_state(site, &mut restore)? {
+                return Some(Err(refused));
+            }
+            // After the state: its mark is then never ahead of what is committed.
+            let told = self.ask(|| site.group.committed(&[self.partition], WAIT))?;
+            if end(&ends.1)?.1 == last {
+                return Some(Ok((restore, told.get(&self.partition).copied().unwrap_or(0))));
+            }
+        }
+    }
+
     /// Reads the state partition whole.
     fn read_state(&self, site: &Site, restore: &mut Restore) -> Option<Result<(), Refused>> {
         let topic = format!("{}state", site.kafka.prefix);
@@ -226,6 +253,14 @@ impl Job {
         }
         None
     }
+}
+
+/// A consumer that only asks where a partition ends.
+fn watcher(kafka: &config::Kafka, isolation: &str) -> Result<BaseConsumer, RunError> {
+    let mut config = over(ClientConfig::new(), kafka)?;
+    config.set("group.id", format!("{}.state", kafka.group)).set("isolation.level", isolation);
+    config.remove("group.instance.id");
+    config.create().map_err(RunError::kafka("create a client of the state topic"))
 }
 
 /// A consumer that reads one partition to its end, outside the group.
