@@ -207,10 +207,13 @@ impl Job {
             let why = format!("cannot read partition {} of topic {topic}: {e}", self.partition);
             Some(Err(Refused { code: "state_topic", why }))
         };
-        let consumer = match reader(&site.kafka) {
-            Ok(consumer) => consumer,
+        let readers = reader(&site.kafka, "read_committed")
+            .and_then(|c| Ok((c, reader(&site.kafka, "read_uncommitted")?)));
+        let (consumer, other) = match readers {
+            Ok(readers) => readers,
             Err(e) => return refused(e.to_string()),
         };
+        self.wait_until_stable(&topic, &consumer, &other)?;
         let mut list = TopicPartitionList::new();
         let assigned = list
             .add_partition_offset(&topic, self.partition, Offset::Beginning)
@@ -232,6 +235,24 @@ impl Job {
                 Some(Err(e)) if heals(&e) => {}
                 Some(Err(e)) => return refused(e.to_string()),
             }
+        }
+    }
+
+    /// Waits until no transaction is open in the state partition: there may be more behind one. That of a predecessor
+    /// that died is aborted once it times out.
+    fn wait_until_stable(&self, topic: &str, committed: &BaseConsumer, all: &BaseConsumer) -> Option<()> {
+        let mut said = false;
+        loop {
+            let end = self.ask(|| all.fetch_watermarks(topic, self.partition, WAIT))?.1;
+            let stable = self.ask(|| committed.fetch_watermarks(topic, self.partition, WAIT))?.1;
+            if stable >= end {
+                return Some(());
+            }
+            if !said {
+                info!(partition = self.partition, "waiting for a transaction of the last owner to end");
+                said = true;
+            }
+            thread::sleep(AGAIN / 2);
         }
     }
 
@@ -264,7 +285,7 @@ fn watcher(kafka: &config::Kafka, isolation: &str) -> Result<BaseConsumer, RunEr
 }
 
 /// A consumer that reads one partition to its end, outside the group.
-fn reader(kafka: &config::Kafka) -> Result<BaseConsumer, RunError> {
+fn reader(kafka: &config::Kafka, isolation: &str) -> Result<BaseConsumer, RunError> {
     let mut config = ClientConfig::new();
     config.set("fetch.wait.max.ms", "10").set("fetch.message.max.bytes", "8388608");
     config.set("queued.max.messages.kbytes", "32768");
@@ -275,7 +296,7 @@ fn reader(kafka: &config::Kafka) -> Result<BaseConsumer, RunError> {
         .set("enable.auto.offset.store", "false")
         .set("enable.partition.eof", "true")
         .set("auto.offset.reset", "earliest")
-        .set("isolation.level", "read_committed");
+        .set("isolation.level", isolation);
     config.remove("group.instance.id");
     config.create().map_err(RunError::kafka("create a consumer of the state topic"))
 }
