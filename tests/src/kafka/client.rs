@@ -314,7 +314,8 @@ fn base_record<'a>(topic: &'a str, record: &'a Record) -> BaseRecord<'a, Vec<u8>
     base
 }
 
-fn own(message: &rdkafka::message::BorrowedMessage<'_>) -> Message {
+/// A message of the client library as the tests keep it.
+pub(crate) fn own(message: &rdkafka::message::BorrowedMessage<'_>) -> Message {
     let headers = message.headers().map_or_else(Vec::new, |headers| {
         headers.iter().map(|h| (h.key.to_owned(), h.value.unwrap_or_default().to_vec())).collect()
     });
