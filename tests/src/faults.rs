@@ -1,7 +1,19 @@
 //! The faults, one card each: what is done to the services, and how the run proves that it was done.
 //! In: a card and a seed. Out: a report; the verdict is that of [`crate::trial`], for every fault the same.
 
+pub mod broker;
+pub mod clock;
+pub mod cluster;
+pub mod disk;
+pub mod failpoints;
+pub mod frames;
+pub mod io;
 pub mod kills;
+pub mod late;
+pub mod network;
+pub mod poison;
+pub mod rebalance;
+pub mod zombie;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
@@ -28,7 +40,22 @@ pub struct Fault {
 
 /// Every fault, family by family.
 pub fn all() -> impl Iterator<Item = &'static Fault> {
-    [kills::FAULTS].into_iter().flatten()
+    [
+        kills::FAULTS,
+        failpoints::FAULTS,
+        broker::FAULTS,
+        cluster::FAULTS,
+        network::FAULTS,
+        rebalance::FAULTS,
+        zombie::FAULTS,
+        disk::FAULTS,
+        io::FAULTS,
+        clock::FAULTS,
+        late::FAULTS,
+        poison::FAULTS,
+    ]
+    .into_iter()
+    .flatten()
 }
 
 /// One run of a fault.

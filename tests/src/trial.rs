@@ -211,6 +211,7 @@ pub struct Trial {
     tables: String,
     partitions: i32,
     roll_s: Option<u32>,
+    replication: i32,
 }
 
 impl Trial {
@@ -219,8 +220,9 @@ impl Trial {
         let site = Site::new(client, options);
         let topics: Vec<String> = TOLD.iter().map(|t| site.topic(t)).collect();
         let watcher = Watcher::start(client, &topics);
-        let (tables, partitions, roll_s) = (options.tables.to_owned(), options.partitions, options.roll_s);
-        Self { site, watcher, sender: None, begun: Instant::now(), tables, partitions, roll_s }
+        let Options { partitions, roll_s, replication, .. } = *options;
+        let tables = options.tables.to_owned();
+        Self { site, watcher, sender: None, begun: Instant::now(), tables, partitions, roll_s, replication }
     }
 
     /// Starts to send simulated beds whose data end about now, so that no broker finds them old or ahead.
@@ -255,20 +257,34 @@ impl Trial {
         poll(limit, || (self.watcher.count() >= before + more).then_some(())).is_some()
     }
 
-    /// Waits for the sender's end and until the group has committed all that is in the log then.
-    pub fn drain(&mut self, report: &mut Report) {
+    /// Waits for the sender's end.
+    pub fn drain_sender(&mut self) {
         if let Some(mut sender) = self.sender.take() {
             let code = sender.wait(LIMIT * 4);
             assert!(code == 0, "the sender ended with {code}\n{}", sender.tail(20));
-            report.note(sender.stdout().trim().to_owned());
         }
+    }
+
+    /// Waits for the sender's end and until the group has committed all that is in the log then.
+    /// A service that ends meanwhile is started again, as a supervisor would.
+    pub fn drain(&mut self, engines: &mut [Engine], report: &mut Report) {
+        self.drain_sender();
         let frames = self.site.topic("frames");
         let ends = self.site.client.end_offsets(&frames, Isolation::ReadCommitted);
-        let mut last = Vec::new();
+        let (mut last, mut restarts) = (Vec::new(), 0);
         let done = poll(LIMIT * 2, || {
+            for engine in engines.iter_mut().filter(|e| e.running.is_some()) {
+                if !engine.alive() {
+                    restarts += 1;
+                    engine.launch();
+                }
+            }
             last = self.committed();
             last.iter().zip(&ends).all(|(c, end)| c >= end).then_some(())
         });
+        if restarts > 0 {
+            report.note(format!("restarts by the supervisor: {restarts}"));
+        }
         report.expect(done.is_some(), || format!("not worked off: committed {last:?} of {ends:?}"));
     }
 
@@ -279,8 +295,8 @@ impl Trial {
     }
 
     /// Drains, stops the services, and compares all that was told with the uninterrupted run.
-    pub fn verdict(mut self, engines: &mut [Engine], report: &mut Report) {
-        self.drain(report);
+    pub fn verdict(mut self, engines: &mut [Engine], report: &mut Report) -> Measure {
+        self.drain(engines, report);
         for engine in engines.iter_mut().filter(|e| e.running.is_some()) {
             let (code, took) = engine.stop();
             report.expect(code == 0 && took <= Duration::from_secs(10), || {
@@ -310,6 +326,7 @@ impl Trial {
             });
             report.note(format!("archive: {}", said.chars().take(120).collect::<String>()));
         }
+        measure
     }
 
     fn compare(&self, topic: &str, measure: &Measure, report: &mut Report) {
@@ -344,46 +361,75 @@ impl Trial {
 }
 
 /// The uninterrupted run.
-struct Measure {
-    site: Site,
+#[derive(Debug)]
+pub struct Measure {
+    /// Its topics.
+    pub site: Site,
+    /// Its metrics in the end.
+    pub metrics: BTreeMap<String, f64>,
 }
 
 impl Measure {
     /// Copies what the group has taken in, and lets one undisturbed service work on the copy.
-    fn run(trial: &Trial) -> Self {
+    pub fn run(trial: &Trial) -> Self {
         let committed = trial.committed();
         let client = &trial.site.client;
         let log = client.consume_all(&trial.site.topic("frames"), Isolation::ReadCommitted);
         let taken: Vec<Record> =
             log.into_iter().filter(|m| m.offset < committed[m.partition as usize]).map(again).collect();
+        let measure = Self::over(trial, &taken);
+        let ends = client.end_offsets(&measure.site.topic("frames"), Isolation::ReadCommitted);
+        assert_eq!(ends, committed, "the copy has the offsets of the log");
+        measure
+    }
+
+    /// One undisturbed service over these records, under the options of a trial.
+    pub fn over(trial: &Trial, records: &[Record]) -> Self {
+        let client = &trial.site.client;
         let options = Options {
             partitions: trial.partitions,
             roll_s: trial.roll_s,
             ticks: false,
+            replication: trial.replication,
             tables: &trial.tables,
             ..Options::default()
         };
         let site = Site::new(client, &options);
         let mut running = site.run();
-        let loud = [("message.max.bytes", "2000000"), ("compression.codec", "lz4")];
-        client.produce_with(&site.topic("frames"), &taken, &loud);
+        client.produce_with(&site.topic("frames"), records, &LOUD);
         let ends = client.end_offsets(&site.topic("frames"), Isolation::ReadCommitted);
-        assert_eq!(ends, committed, "the copy has the offsets of the log");
-        let metrics = site.drained(&mut running, 0);
         let done = poll(LIMIT, || {
             let found = client.committed(&site.group(), &site.topic("frames"));
             found.iter().zip(&ends).all(|(c, end)| *end == 0 || *c == Some(*end)).then_some(())
         });
         assert!(done.is_some(), "the uninterrupted run does not end\n{}", running.tail(30));
-        drop(metrics);
-        let metrics = site.metrics();
-        let frames = site::with_prefix(&metrics, "auscult_frames_total").iter().sum::<f64>() as i64;
-        let ticks = metrics["auscult_ticks_total"] as i64;
-        assert_eq!(frames + ticks, ends.iter().sum::<i64>(), "the accounts of the uninterrupted run balance");
+        // The pages are behind the loop by one turn at most.
+        let balanced = poll(LIMIT, || {
+            let metrics = site.metrics();
+            let frames = site::with_prefix(&metrics, "auscult_frames_total").iter().sum::<f64>() as i64;
+            let ticks = metrics["auscult_ticks_total"] as i64;
+            (frames + ticks == ends.iter().sum::<i64>()).then_some(metrics)
+        });
+        let metrics = balanced.expect("the accounts of the uninterrupted run balance");
         assert_eq!(running.terminate(Duration::from_secs(30)), 0, "{}", running.tail(30));
-        Self { site }
+        Self { site, metrics }
+    }
+
+    /// Frames that met this fate.
+    pub fn frames(&self, outcome: &str) -> u64 {
+        self.metrics[&format!("auscult_frames_total{{outcome=\"{outcome}\"}}")] as u64
+    }
+
+    /// What was told, of patients whose id is chosen.
+    pub fn told(&self, topic: &str, choose: impl Fn(&str) -> bool) -> Vec<Told> {
+        let mut told = Told::all(&self.site.messages(topic));
+        told.retain(|t| choose(&t.patient));
+        told
     }
 }
+
+/// Past the client's own limits: what lies in a log must fit into its copy.
+pub const LOUD: [(&str, &str); 2] = [("message.max.bytes", "200000000"), ("compression.codec", "zstd")];
 
 /// A message of the log as a record to be written elsewhere.
 fn again(m: Message) -> Record {

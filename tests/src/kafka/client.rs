@@ -216,6 +216,31 @@ impl Client {
         found.into_iter().map(|(_, offset)| offset.to_raw().filter(|raw| *raw >= 0)).collect()
     }
 
+    /// Node that leads a partition, if it has a leader.
+    pub fn leader(&self, topic: &str, partition: i32) -> Option<i32> {
+        let metadata = self.metadata(topic)?;
+        let partitions = metadata.topics().first()?.partitions();
+        partitions.iter().find(|p| p.id() == partition).map(|p| p.leader()).filter(|n| *n >= 0)
+    }
+
+    /// Whether so many replicas of every partition of a topic are in step.
+    pub fn in_sync(&self, topic: &str, replicas: usize) -> bool {
+        let metadata = self.metadata(topic);
+        let topics = metadata.as_ref().map_or(&[][..], |m| m.topics());
+        let mut partitions = topics.iter().flat_map(|t| t.partitions()).peekable();
+        partitions.peek().is_some() && partitions.all(|p| p.isr().len() >= replicas)
+    }
+
+    /// The first answer of any broker to a question of [`super::raw`].
+    pub fn ask_each(&self, question: impl Fn(&str) -> Option<i32>) -> Option<i32> {
+        crate::poll(LIMIT, || self.bootstrap.split(',').find_map(&question))
+    }
+
+    fn metadata(&self, topic: &str) -> Option<rdkafka::metadata::Metadata> {
+        let consumer = self.consumer(Isolation::ReadUncommitted);
+        consumer.fetch_metadata(Some(topic), Duration::from_secs(5)).ok()
+    }
+
     /// Every message from the beginning to the end as it was at the call, by partition and offset.
     pub fn consume_all(&self, topic: &str, isolation: Isolation) -> Vec<Message> {
         let consumer = self.consumer(isolation);
