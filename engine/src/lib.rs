@@ -49,4 +49,5 @@ pub mod plan;
 pub mod run;
 pub mod shard;
 pub mod shared;
+pub mod state;
 pub mod topics;

@@ -12,6 +12,7 @@ use crate::failpoint;
 use crate::limits;
 use crate::plan::Plan;
 use crate::source::Record;
+use crate::state::Start;
 use crate::worker::{Event, Worker};
 
 /// One owned partition.
@@ -38,6 +39,11 @@ impl Shard {
     /// A partition just gained.
     pub fn new(plan: Arc<Plan>, told_below: i64) -> Self {
         Self { worker: Worker::new(plan), told_below, next: 0, heard: clock::instant() }
+    }
+
+    /// A partition taken over from its state records, see [`crate::state::Restore`].
+    pub fn taken_over(worker: Worker, start: &Start) -> Self {
+        Self { worker, told_below: start.told_below, next: start.offset, heard: clock::instant() }
     }
 
     /// Takes records in.

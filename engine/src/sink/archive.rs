@@ -121,6 +121,7 @@ impl Archive {
                     self.body(Kind::Events, &e.id, &e.patient, e.event_time_us, &e.kind, e, evidence)?;
                 }
                 Effect::Roll
+                | Effect::State(..)
                 | Effect::Aside(..)
                 | Effect::Features(..)
                 | Effect::Beats(..)

@@ -122,7 +122,9 @@ impl KafkaSink {
                     headers: vec![("content-type", "application/json".into())],
                 })
             }
-            Effect::Frame(..) | Effect::Beats(..) | Effect::Glance(..) | Effect::Roll => None,
+            Effect::Frame(..) | Effect::Beats(..) | Effect::Glance(..) | Effect::State(..) | Effect::Roll => {
+                None
+            }
         }
     }
 
