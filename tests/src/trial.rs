@@ -18,6 +18,9 @@ use crate::{binary, http, poll, python};
 /// Topics of outputs that are compared.
 pub const TOLD: [&str; 3] = ["events", "scores", "rejects"];
 
+/// What becomes of a frame, as the metrics name it.
+pub const FATES: [&str; 4] = ["processed", "duplicate", "late", "rejected"];
+
 /// What a fault reports.
 #[derive(Debug, Default)]
 pub struct Report {
@@ -25,6 +28,8 @@ pub struct Report {
     pub notes: Vec<String>,
     /// What must not be; empty if all is well.
     pub violations: Vec<String>,
+    /// Why nothing was done, if this machine cannot do it.
+    pub not_run: Option<String>,
 }
 
 impl Report {
@@ -297,6 +302,7 @@ impl Trial {
     /// Drains, stops the services, and compares all that was told with the uninterrupted run.
     pub fn verdict(mut self, engines: &mut [Engine], report: &mut Report) -> Measure {
         self.drain(engines, report);
+        let alone = if let [engine] = &*engines { Some(self.accounts(engine)) } else { None };
         for engine in engines.iter_mut().filter(|e| e.running.is_some()) {
             let (code, took) = engine.stop();
             report.expect(code == 0 && took <= Duration::from_secs(10), || {
@@ -316,6 +322,10 @@ impl Trial {
         for topic in TOLD {
             self.compare(topic, &measure, report);
         }
+        let frames = FATES.map(|fate| measure.frames(fate));
+        report.expect(alone.is_none_or(|a| a == frames), || {
+            format!("accounts: {FATES:?} are {alone:?}, of the uninterrupted run {frames:?}")
+        });
         if self.roll_s.is_some() {
             let path = |p: &Path| p.to_string_lossy().into_owned();
             let args = [path(&self.site.archive()), path(&measure.site.archive())];
@@ -327,6 +337,22 @@ impl Trial {
             report.note(format!("archive: {}", said.chars().take(120).collect::<String>()));
         }
         measure
+    }
+
+    /// Frames by fate, as a service counts that has the whole site to itself.
+    fn accounts(&self, engine: &Engine) -> [u64; 4] {
+        let mut last = [0; 4];
+        // Its pages are behind its commits by one turn.
+        poll(Duration::from_secs(2), || {
+            let metrics = engine.metrics();
+            let count = |fate| metrics.get(&format!("auscult_frames_total{{outcome=\"{fate}\"}}")).copied();
+            let now = FATES.map(|fate| count(fate).unwrap_or(0.0) as u64);
+            let still = now == last && now != [0; 4];
+            last = now;
+            std::thread::sleep(Duration::from_millis(300));
+            still.then_some(())
+        });
+        last
     }
 
     fn compare(&self, topic: &str, measure: &Measure, report: &mut Report) {

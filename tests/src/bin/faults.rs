@@ -39,7 +39,11 @@ fn main() -> ExitCode {
         .collect();
     println!("\n{:<16} {:<10} {:>7}  result", "fault", "rows", "s");
     for o in &outcomes {
-        let result = if o.report.violations.is_empty() { "ok" } else { "VIOLATED" };
+        let result = match (&o.report.not_run, o.report.violations.is_empty()) {
+            (_, false) => "VIOLATED".to_owned(),
+            (Some(why), _) => format!("NOT RUN: {why}"),
+            (None, true) => "held".to_owned(),
+        };
         println!(
             "{:<16} {:<10} {:>7.1}  {result}",
             o.fault.name,
@@ -48,6 +52,8 @@ fn main() -> ExitCode {
         );
     }
     let bad = outcomes.iter().filter(|o| !o.report.violations.is_empty()).count();
-    println!("{} of {} held, seed {seed}", outcomes.len() - bad, outcomes.len());
+    let not_run = outcomes.iter().filter(|o| o.report.not_run.is_some()).count();
+    let held = outcomes.len() - bad - not_run;
+    println!("{held} of {} held, {bad} violated, {not_run} not run, seed {seed}", outcomes.len());
     if bad == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
