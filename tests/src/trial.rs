@@ -147,11 +147,18 @@ impl Engine {
         self.running.as_mut().expect("a running service").signal(name);
     }
 
-    /// SIGTERM; its exit code and how long it took.
+    /// SIGTERM; its exit code and how long it took. One that has not ended after a while is killed.
     pub fn stop(&mut self) -> (i32, Duration) {
         let begun = Instant::now();
-        let code = self.running.take().map_or(0, |mut r| r.terminate(Duration::from_secs(60)));
-        (code, begun.elapsed())
+        let Some(mut running) = self.running.take() else { return (0, Duration::ZERO) };
+        running.signal("TERM");
+        let code = poll(Duration::from_secs(30), || running.exit_code());
+        let took = begun.elapsed();
+        let code = code.unwrap_or_else(|| {
+            running.kill();
+            137
+        });
+        (code, took)
     }
 
     /// Its exit code once it has ended by itself, waiting for at most `limit`.

@@ -28,6 +28,8 @@ fn main() -> ExitCode {
         assert!(faults::all().any(|f| f.name == name), "no fault {name}: see --list");
     }
     let chosen = faults::all().filter(|f| names.is_empty() || names.iter().any(|n| n == f.name));
+    // A panic of the harness is told as a violation; its trace would only hide it.
+    std::panic::set_hook(Box::new(|_| {}));
     let outcomes: Vec<Outcome> = chosen
         .map(|fault| {
             println!("=== {} (seed {seed}): {}", fault.name, fault.what);
