@@ -1,6 +1,6 @@
 //! What networks do to frames: doubled, out of order, hours late, a whole stretch sent again.
 
-use auscult_operators::signal::{SourceId, Span};
+use auscult_operators::signal::Span;
 
 use super::frames::{self, Arrival};
 use super::{Fault, Run, options};
@@ -36,8 +36,8 @@ fn late(run: &mut Run) {
         }
         if run.draw.happens(0.01) {
             let mut frame = frames::shifted(one.frame.clone(), Span::from_seconds(-10_800.0));
-            frame.source = SourceId("backlog".into());
-            frame.sequence = old;
+            // A device that starts again has a new session; what it still had in store bears the old one.
+            frame.session -= 1;
             frame.device = None;
             // After the bed's first seconds, which make its time.
             given.push(Arrival { at: one.at + Span::from_seconds(10.0), frame });

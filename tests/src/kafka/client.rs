@@ -281,7 +281,11 @@ impl Client {
         let found = found.unwrap_or_else(|| panic!("no topic {topic}"));
         let mut partitions: Vec<i32> = found.partitions().iter().map(|p| p.id()).collect();
         partitions.sort_unstable();
-        let ask = |partition| consumer.fetch_watermarks(topic, partition, LIMIT).expect("watermarks");
+        // Of a topic just created, or after a broker's death, the first answer may be that of no leader.
+        let ask = |partition| {
+            let found = crate::poll(LIMIT, || consumer.fetch_watermarks(topic, partition, LIMIT).ok());
+            found.unwrap_or_else(|| panic!("no watermarks of {topic} {partition} within {LIMIT:?}"))
+        };
         partitions.into_iter().map(ask).collect()
     }
 
