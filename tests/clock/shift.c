@@ -2,6 +2,7 @@
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <sys/time.h>
 #include <time.h>
@@ -50,4 +51,21 @@ time_t time(time_t *out) {
     if (out)
         *out = now.tv_sec;
     return now.tv_sec;
+}
+
+/* The kernel's clock does not jump: a time to wait until is told in the kernel's own. */
+int pthread_cond_timedwait(pthread_cond_t *restrict cond, pthread_mutex_t *restrict mutex,
+                           const struct timespec *restrict until) {
+    static int (*real)(pthread_cond_t *, pthread_mutex_t *, const struct timespec *);
+    if (!real)
+        real = (int (*)(pthread_cond_t *, pthread_mutex_t *, const struct timespec *))dlvsym(
+            RTLD_NEXT, "pthread_cond_timedwait", "GLIBC_2.3.2");
+    if (!real)
+        real = (int (*)(pthread_cond_t *, pthread_mutex_t *, const struct timespec *))dlsym(
+            RTLD_NEXT, "pthread_cond_timedwait");
+    struct timespec shifted = *until;
+    /* Times of the other clock count from the machine's start. */
+    if (shifted.tv_sec > 1000000000)
+        shifted.tv_sec -= offset();
+    return real(cond, mutex, &shifted);
 }
