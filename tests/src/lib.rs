@@ -15,6 +15,7 @@ pub mod faults;
 pub mod hostile;
 pub mod http;
 pub mod kafka;
+pub mod load;
 pub mod process;
 pub mod promtool;
 pub mod proxy;
