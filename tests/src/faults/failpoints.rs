@@ -46,7 +46,9 @@ const IN_WORK: &[(&str, usize)] = &[
     (at::AFTER_SEND_OFFSETS, 4),
     (at::AFTER_COMMIT, 4),
     (at::ARCHIVE_SYNCED, 4),
-    (at::IN_CATCH_UP, 2),
+    (at::IN_SNAPSHOT, 4),
+    (at::IN_RESTORE, 3),
+    (at::IN_RESTORE, 3),
     (at::BEFORE_SEND_OFFSETS, 4),
     (at::IN_PRODUCE, 10),
     (at::ARCHIVE_RENAMED, 4),
@@ -78,7 +80,7 @@ fn engine(trial: &Trial) -> (Engine, std::path::PathBuf) {
 
 fn points(run: &mut Run) {
     let rounds = run.pick(1, 3);
-    let points = run.pick(&IN_WORK[..8], IN_WORK);
+    let points = run.pick(&IN_WORK[..9], IN_WORK);
     let mut trial = Trial::new(&kafka::shared(), &options());
     let (mut engine, log) = engine(&trial);
     trial.send(run.load(20, 200), run.seed);
