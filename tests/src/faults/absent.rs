@@ -96,7 +96,9 @@ fn values(scores: &[Value], bed: &str, channel: &str, until_us: i64) -> (u64, u6
     let (mut before, mut after) = (0, 0);
     for score in scores.iter().filter(|s| s["patient"] == bed) {
         let parts = score["result"]["parts"].as_array().into_iter().flatten();
-        let used = parts.filter(|p| p["channel"] == channel && !p["value"].is_null()).count() as u64;
+        // What is derived from a waveform that goes on is no old value.
+        let own = |p: &&Value| p["channel"] == channel && p["origin"] == "reported";
+        let used = parts.filter(|p| own(p) && !p["value"].is_null()).count() as u64;
         let late = score["event_time_us"].as_i64().is_some_and(|t| t > until_us);
         *if late { &mut after } else { &mut before } += used;
     }

@@ -22,8 +22,10 @@ fn late(run: &mut Run) {
     let (beds, seconds) = run.pick((12, 240), (60, 1_200));
     let clean = frames::ward(run.seed, beds, seconds, frames::start());
     let (mut given, mut doubled, mut old) = (Vec::new(), 0_u64, 0_u64);
+    let end = clean.iter().map(|a| a.at).max().expect("frames");
     for arrival in &clean {
-        let ends = arrival.frame.device.is_some() && arrival.frame.waves.is_empty();
+        // What comes after a bed's goodbye is late: the last seconds are left as they are.
+        let ends = arrival.at + Span::from_seconds(3.0) > end;
         let mut one = arrival.clone();
         if !ends && run.draw.happens(0.2) {
             // A frame bears a second, and two are allowed: later by less than one stays in time.
