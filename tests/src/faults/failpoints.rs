@@ -108,8 +108,7 @@ fn leaving(run: &mut Run) {
     let mut trial = Trial::new(&kafka::shared(), &options());
     let (mut engine, log) = engine(&trial);
     trial.send(run.load(12, 60), run.seed);
-    let points =
-        [at::IN_SHUTDOWN, at::IN_REVOKE, at::BEFORE_GOODBYE, at::ARCHIVE_SYNCED, at::ARCHIVE_BEFORE_HELD];
+    let points = [at::IN_SHUTDOWN, at::BEFORE_GOODBYE, at::ARCHIVE_SYNCED, at::ARCHIVE_BEFORE_HELD];
     let mut died = 0;
     for point in points {
         // Points that ordinary work passes as well are waited for without being told to stop.

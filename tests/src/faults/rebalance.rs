@@ -3,6 +3,8 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
+use auscult::failpoint as at;
+
 use super::{Fault, Run, options};
 use crate::kafka::Broker;
 use crate::site::Options;
@@ -37,6 +39,13 @@ pub const FAULTS: &[Fault] = &[
         what: "one service, then two, four, three",
         proof: "partitions that changed hands in the services' logs",
         run: rescale,
+    },
+    Fault {
+        name: "hand_over",
+        rows: &["T1", "T7"],
+        what: "a service dies while it gives partitions up, and again while it gains some",
+        proof: "the log of failpoints",
+        run: hand_over,
     },
 ];
 
@@ -167,5 +176,29 @@ fn rescale(run: &mut Run) {
     // The fourth stays away; its static name keeps its partitions until its session ends.
     let gained: usize = engines.iter().map(|e| e.log().matches("partition gained").count()).sum();
     run.report.prove("partitions gained", gained as u64, 9);
+    trial.verdict(&mut engines, &mut run.report);
+}
+
+fn hand_over(run: &mut Run) {
+    let broker = Broker::start();
+    let mut trial = Trial::new(&broker.client(), &wandering());
+    let mut engines = members(&trial, 2);
+    let log = trial.site.folder().join("failpoints.log");
+    engines[0].env("AUSCULT_FAILPOINTS_LOG", &log.to_string_lossy());
+    engines[0].env("AUSCULT_FAILPOINTS", &format!("{}=abort", at::IN_REVOKE));
+    engines[0].start();
+    trial.send(run.load(40, 90), run.seed);
+    assert!(trial.flows(3, Duration::from_secs(60)), "nothing is told\n{}", engines[0].tail(20));
+    engines[1].start();
+    let gave = engines[0].ended(Duration::from_secs(60));
+    run.report.expect(gave == Some(134), || format!("giving up: ended with {gave:?}"));
+    engines[0].env("AUSCULT_FAILPOINTS", &format!("{}=abort", at::IN_ASSIGN));
+    engines[0].launch();
+    let gained = engines[0].ended(Duration::from_secs(60));
+    run.report.expect(gained == Some(134), || format!("gaining: ended with {gained:?}"));
+    engines[0].env("AUSCULT_FAILPOINTS", "");
+    engines[0].start();
+    let hits = std::fs::read_to_string(&log).unwrap_or_default();
+    run.report.prove("deaths while partitions change hands", hits.lines().count() as u64, 2);
     trial.verdict(&mut engines, &mut run.report);
 }
