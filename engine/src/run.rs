@@ -9,7 +9,6 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use serde_json::json;
 use tracing::{error, info};
 
 use crate::align::SampleCounts;
@@ -54,7 +53,6 @@ struct Service<'a> {
     archive_state: Arc<ArchiveState>,
     status: Status,
     beat: Instant,
-    beats: u64,
     retired: crate::accounts::Accounts,
 }
 
@@ -95,7 +93,6 @@ pub fn run(config: &Config, plan: Arc<Plan>, shared: Arc<Shared>, stop: &AtomicB
         archive_state,
         status: Status::default(),
         beat: clock::instant(),
-        beats: 0,
         retired: Default::default(),
     };
     info!(instance = config.kafka.instance, topic = frames_topic(&config.kafka), "running");
@@ -198,7 +195,7 @@ impl Service<'_> {
         }
     }
 
-    /// Ticks for idle partitions, commands from the dashboard, the heartbeat.
+    /// Ticks for idle partitions, commands from the dashboard, the lag.
     fn pass_time(&mut self) {
         if self.config.kafka.ticks {
             for (partition, shard) in &mut self.shards {
@@ -218,7 +215,6 @@ impl Service<'_> {
         if self.beat.elapsed() >= Duration::from_secs(1) {
             self.beat = clock::instant();
             self.measure_lag();
-            self.heartbeat("running");
         }
     }
 
@@ -229,30 +225,6 @@ impl Service<'_> {
                 self.status.lag.insert(*partition, (end - shard.next).max(0));
             }
         }
-    }
-
-    fn heartbeat(&mut self, state: &str) {
-        self.beats += 1;
-        let models: Vec<_> = self
-            .plan
-            .models
-            .iter()
-            .map(|m| {
-                json!({
-                    "name": m.identity.name, "sha256": m.identity.sha256, "runtime": m.identity.runtime,
-                    "state": if m.unavailable.is_some() { "unavailable" } else { "running" },
-                })
-            })
-            .collect();
-        let a = &self.status.accounts;
-        let body = json!({
-            "instance": self.config.kafka.instance, "sequence": self.beats, "state": state,
-            "time_us": clock::now().micros(), "partitions": self.shards.keys().collect::<Vec<_>>(),
-            "lag_records": self.status.lag, "frames_in": a.frames_in(), "processed": a.processed,
-            "duplicate": a.duplicate, "late": a.late, "rejected": a.rejected_total(), "models": models,
-            "ready": self.status.ready, "config_hash": self.plan.config_hash, "build": self.plan.build,
-        });
-        self.side.heartbeat(&self.config.kafka.instance, &body);
     }
 
     fn publish(&mut self) {
@@ -275,13 +247,14 @@ impl Service<'_> {
         };
         self.status.ready = self.status.why_not_ready.is_empty();
         (self.status.accounts, self.status.samples, self.status.patients) = (accounts, samples, patients);
+        self.status.next = self.shards.iter().map(|(p, s)| (*p, s.next)).collect();
         self.status.commits = self.sink.commits;
         self.status.archive_files = self.archive_state.files.load(Ordering::Relaxed);
         self.status.turns += 1;
         self.shared.publish(self.status.clone());
     }
 
-    /// Ends the archive's files and says goodbye, so that no watchdog rings.
+    /// Ends the archive's files.
     fn leave(&mut self) {
         failpoint::hit(failpoint::IN_SHUTDOWN);
         let mut last = Vec::new();
@@ -292,7 +265,6 @@ impl Service<'_> {
             self.to_archive(ToArchive::Effects(partition, effects));
         }
         failpoint::hit(failpoint::BEFORE_GOODBYE);
-        self.heartbeat("leaving");
         self.side.flush();
         info!("stopped");
     }

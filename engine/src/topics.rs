@@ -117,6 +117,17 @@ pub static TOPICS: &[Topic] = &[
         settings: MONTH,
     },
     Topic {
+        name: "watch",
+        summary: "Alarms of `auscult watch`: instances dead, stuck or lagging, partitions unowned, the broker away",
+        input: false,
+        key: "kind and subject of the alarm",
+        value: "JSON, see [operations](../operations.md#the-watchdog)",
+        headers: &[],
+        transactional: false,
+        wide: false,
+        settings: &[("cleanup.policy", "compact")],
+    },
+    Topic {
         name: "heartbeat",
         summary: "A sign of life of each instance every second, and one that says it leaves",
         input: false,
