@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use tracing::info;
+use tracing::{info, warn};
 
 use super::{broker, check};
 use crate::config::Config;
@@ -30,6 +30,9 @@ pub(super) struct Args {
 pub(super) fn run(args: &Args) -> Result<(), RunError> {
     let (config, plan) = check::load(Some(&args.config), true)?;
     let plan = Arc::new(plan);
+    for warning in &plan.warnings {
+        warn!(code = "config", "{warning}");
+    }
     for m in &plan.models {
         info!(model = m.identity.name, sha256 = m.identity.sha256, runtime = m.identity.runtime, "model");
     }

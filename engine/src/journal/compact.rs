@@ -15,7 +15,7 @@ pub(super) struct Closed {
     /// Offset of its last record; none if it has none.
     pub last_offset: Option<i64>,
     /// State records.
-    states: usize,
+    pub states: usize,
 }
 
 impl Closed {
