@@ -6,6 +6,7 @@
 
 use std::collections::BTreeSet;
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -130,10 +131,14 @@ fn a_stuck_loop_is_told_apart_from_a_dead_process() {
     let site = Site::new(&kafka::shared(), &Options { partitions: 2, roll_s: None, ..Options::default() });
     let config = site.config().to_string_lossy().into_owned();
     let log = site.folder().join("failpoints");
+    let socket = site.folder().join("notify");
+    let systemd = UnixDatagram::bind(&socket).unwrap();
+    systemd.set_nonblocking(true).unwrap();
     let mut running = Start::new(binary::auscult())
         .args(["run", "-c", &config])
         .env("AUSCULT_FAILPOINTS", "in_step=sleep:25000@3")
         .env("AUSCULT_FAILPOINTS_LOG", &log)
+        .env("NOTIFY_SOCKET", &socket)
         .spawn(site.folder(), "run");
     ready(&site);
     let watchdog = Watchdog::start(&site, "watch-1", &[]);
@@ -143,10 +148,26 @@ fn a_stuck_loop_is_told_apart_from_a_dead_process() {
     noticed(&watchdog, "a step of 25 s", "engine.stuck");
     let livez = poll(LIMIT, || http::get(site.listen(), "/livez").ok().filter(|r| r.status == 503));
     assert!(livez.unwrap().text().contains("has not turned for"));
+    // The service manager is not told that all is well as long as the loop stands.
+    assert!(told(&systemd).contains("READY=1\n"));
+    std::thread::sleep(Duration::from_millis(2500));
+    assert_eq!(told(&systemd), "");
     watchdog.wait("engine.stuck", false);
     assert_eq!(http::wait_for_ok(site.listen(), "/livez", LIMIT).status, 200);
     assert_eq!(watchdog.count("engine.dead"), 0, "{}", watchdog.running.tail(30));
+    assert!(told(&systemd).contains("WATCHDOG=1\n"));
     assert_eq!(running.terminate(Duration::from_secs(30)), 0, "{}", running.tail(30));
+    assert!(told(&systemd).contains("STOPPING=1\n"));
+}
+
+/// Everything that was told to the service manager since.
+fn told(systemd: &UnixDatagram) -> String {
+    let mut all = String::new();
+    let mut buffer = [0; 4096];
+    while let Ok(n) = systemd.recv(&mut buffer) {
+        all += &format!("{}\n", String::from_utf8_lossy(&buffer[..n]));
+    }
+    all
 }
 
 #[test]

@@ -120,7 +120,7 @@ pub(super) fn codes() -> String {
         "1: the work failed",
         "2: the command line asks for something that does not go together",
         "65: an input cannot be read",
-        "69: the broker or an address is not available",
+        "69: the broker or an address is not available, or a crash loop was stopped",
         "78: the configuration cannot be used",
     ])
 }
