@@ -22,7 +22,7 @@ use crate::source::kafka::client;
 /// Between two heartbeats.
 const EVERY: Duration = Duration::from_secs(1);
 /// How long the goodbye may take on its way.
-const GOODBYE: Duration = Duration::from_secs(3);
+const GOODBYE: Duration = Duration::from_secs(1);
 
 /// The thread that says that this instance lives.
 pub struct Heartbeat {
@@ -124,7 +124,7 @@ impl Heart {
             "instance": self.instance, "sequence": self.sequence, "state": state, "started_us": self.started_us,
             "time_us": clock::now().micros(), "turns": status.turns,
             "since_turn_s": self.shared.since_turn().as_secs_f64(),
-            "partitions": status.next.keys().collect::<Vec<_>>(), "next_offset": status.next,
+            "partitions": status.owned,
             "lag_records": status.lag, "frames_in": a.frames_in(), "processed": a.processed,
             "duplicate": a.duplicate, "late": a.late, "rejected": a.rejected_total(), "models": self.models,
             "ready": status.ready, "why_not_ready": status.why_not_ready,
@@ -152,7 +152,7 @@ impl Heart {
         }
         if self.shared.since_turn() < DEAD {
             let lag: i64 = status.lag.values().sum();
-            let (partitions, why) = (status.next.len(), &status.why_not_ready);
+            let (partitions, why) = (status.owned.len(), &status.why_not_ready);
             self.notify
                 .tell(&format!("WATCHDOG=1\nSTATUS=partitions {partitions}, lag {lag} records; {why}"));
         }

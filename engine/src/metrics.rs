@@ -26,12 +26,18 @@ pub struct Status {
     pub log_time: Option<EventTime>,
     /// Patients known.
     pub patients: u64,
-    /// Owned partitions, each with the offset after the last record taken in.
-    pub next: BTreeMap<i32, i64>,
+    /// Owned partitions, without those that are refused.
+    pub owned: Vec<i32>,
     /// Records not yet read, by partition.
     pub lag: BTreeMap<i32, i64>,
     /// Transactions committed.
     pub commits: u64,
+    /// Transactions whose end was not known; what they held was told again unless it had gone through.
+    pub failed_transactions: u64,
+    /// Records whose outputs are not committed yet.
+    pub in_flight: u64,
+    /// Partitions that are paused until less is in flight.
+    pub paused: u64,
     /// Archive files ended.
     pub archive_files: u64,
     /// Whether every owned partition has caught up with what was told before.
@@ -51,7 +57,10 @@ pub const METRICS: &[(&str, &str)] = &[
     ("auscult_scores_total", "Score evaluations told"),
     ("auscult_ticks_total", "Ticks read"),
     ("auscult_commits_total", "Transactions committed"),
+    ("auscult_transactions_failed_total", "Transactions whose end was not known and that were looked after"),
     ("auscult_archive_files_total", "Archive files ended"),
+    ("auscult_in_flight_records", "Records whose outputs are not committed yet"),
+    ("auscult_partitions_paused", "Partitions that are paused until less is in flight"),
     ("auscult_patients", "Patients known"),
     ("auscult_ready", "1 once every owned partition has caught up with what was told before"),
     ("auscult_partition_lag_records", "Records not yet read, by partition"),
@@ -121,6 +130,7 @@ pub fn page(status: &Status) -> String {
         ("auscult_scores_total", status.scores),
         ("auscult_ticks_total", a.ticks),
         ("auscult_commits_total", status.commits),
+        ("auscult_transactions_failed_total", status.failed_transactions),
         ("auscult_archive_files_total", status.archive_files),
         ("auscult_loop_turns_total", status.turns),
     ] {
@@ -129,10 +139,14 @@ pub fn page(status: &Status) -> String {
             let _ = registry.register(Box::new(c));
         }
     }
-    let patients = i64::try_from(status.patients).unwrap_or(i64::MAX);
-    for (name, n) in [("auscult_patients", patients), ("auscult_ready", i64::from(status.ready))] {
+    for (name, n) in [
+        ("auscult_patients", status.patients),
+        ("auscult_ready", u64::from(status.ready)),
+        ("auscult_in_flight_records", status.in_flight),
+        ("auscult_partitions_paused", status.paused),
+    ] {
         if let Ok(g) = IntGauge::new(name, help(name)) {
-            g.set(n);
+            g.set(i64::try_from(n).unwrap_or(i64::MAX));
             let _ = registry.register(Box::new(g));
         }
     }

@@ -14,7 +14,8 @@ fn rules_are_clean_and_each_fires_on_its_fault_only() {
     promtool::check_rules(&rules).unwrap();
     let tests = binary::workspace().join("tests/promtool/alerts_test.yaml");
     let output = promtool::run(&["test", "rules", &tests.to_string_lossy()], "");
-    let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    let said =
+        String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{said}");
 
     // Each rule is there twice: with its fault and without.

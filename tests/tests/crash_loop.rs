@@ -21,7 +21,8 @@ fn start(site: &Site, faults: &str, further: &[&str]) -> Running {
 fn five_deaths_at_one_place_are_enough() {
     let dir = tempfile::tempdir().unwrap();
     let tables = format!("[state]\ndir = {:?}\n", dir.path());
-    let options = Options { partitions: 1, roll_s: None, ticks: false, tables: &tables, ..Options::default() };
+    let options =
+        Options { partitions: 1, roll_s: None, ticks: false, tables: &tables, ..Options::default() };
     let site = Site::new(&kafka::shared(), &options);
     // A clean life first: it makes the topics and is not held against anybody.
     let mut clean = site.run();
