@@ -24,8 +24,21 @@ use crate::source::Record;
 pub enum Event<'a> {
     /// Records of its partition, in log order.
     Records(&'a [Record]),
+    /// Records that were decoded elsewhere, in log order.
+    Frames(&'a [Placed]),
     /// The log is at its end for good: close the archive's files.
     Stop,
+}
+
+/// A decoded frame and the place of its record in the log.
+#[derive(Clone, Debug)]
+pub struct Placed {
+    /// Offset of the record.
+    pub offset: i64,
+    /// Broker time of the record.
+    pub timestamp: EventTime,
+    /// What it said.
+    pub frame: Arc<Frame>,
 }
 
 /// One step's unit of work after alignment, in log order.
@@ -103,21 +116,34 @@ impl Worker {
             Event::Records(records) => {
                 effects.list.reserve(records.len());
                 for (at, record) in records.iter().enumerate() {
-                    self.pass_time(record, &mut effects);
+                    self.pass_time(record.timestamp, record.offset, &mut effects);
                     match decode::decode(record) {
-                        Decoded::Frame(frame) => self.align(frame, at, record, &mut effects),
+                        Decoded::Frame(frame) => self.align(frame, at, record.offset, &mut effects),
                         Decoded::Tick => self.accounts.ticks += 1,
-                        Decoded::Reject(reject) => self.reject(at, record, reject, &mut effects),
+                        Decoded::Reject(reject) => self.reject(at, record.offset, reject, &mut effects),
                     }
-                    if self.work.len() >= CHUNK {
-                        self.walk(&mut effects);
-                    }
+                    self.walk_if_full(&mut effects);
+                }
+                self.walk(&mut effects);
+            }
+            Event::Frames(frames) => {
+                effects.list.reserve(frames.len());
+                for (at, Placed { offset, timestamp, frame }) in frames.iter().enumerate() {
+                    self.pass_time(*timestamp, *offset, &mut effects);
+                    self.align(frame.clone(), at, *offset, &mut effects);
+                    self.walk_if_full(&mut effects);
                 }
                 self.walk(&mut effects);
             }
             Event::Stop => effects.push(i64::MAX, Effect::Roll),
         }
         effects
+    }
+
+    fn walk_if_full(&mut self, effects: &mut Effects) {
+        if self.work.len() >= CHUNK {
+            self.walk(effects);
+        }
     }
 
     /// Hops 4 to 6 for all work at hand.
@@ -131,31 +157,31 @@ impl Worker {
     }
 
     /// Hop 3: what the frame is, and the epochs it seals.
-    fn align(&mut self, frame: Arc<Frame>, at: usize, record: &Record, effects: &mut Effects) {
+    fn align(&mut self, frame: Arc<Frame>, at: usize, offset: i64, effects: &mut Effects) {
         let patient = match self.patient(&frame) {
             Ok(patient) => patient,
-            Err(reject) => return self.reject(at, record, reject, effects),
+            Err(reject) => return self.reject(at, offset, reject, effects),
         };
         let p = &mut self.patients[patient];
-        let fate = p.timeline.take(&frame, record.offset);
+        let fate = p.timeline.take(&frame, offset);
         self.accounts.count(fate);
         if fate == Fate::Processed {
             p.timeline.seal_due(self.plan.lateness, &mut self.sealed);
-            self.queue(patient, record.offset);
+            self.queue(patient, offset);
             self.heard(patient);
         }
-        effects.push(record.offset, Effect::Frame(frame, fate));
+        effects.push(offset, Effect::Frame(frame, fate));
     }
 
     /// Lets the partition's time pass: archive files end, quiet patients are sealed, silent ones told.
-    fn pass_time(&mut self, record: &Record, effects: &mut Effects) {
+    fn pass_time(&mut self, timestamp: EventTime, offset: i64, effects: &mut Effects) {
         let before = self.partition_time;
-        let now = before.map_or(record.timestamp, |t| t.max(record.timestamp));
+        let now = before.map_or(timestamp, |t| t.max(timestamp));
         self.partition_time = Some(now);
         let slot = now.micros().div_euclid(self.plan.archive_roll.micros());
         if self.rolled.is_some_and(|s| s != slot) {
             self.walk(effects);
-            effects.push(record.offset, Effect::Roll);
+            effects.push(offset, Effect::Roll);
         }
         self.rolled = Some(slot);
         if before == Some(now) {
@@ -163,7 +189,7 @@ impl Worker {
         }
         while let Some((due, patient)) = self.deadlines.first().copied().filter(|d| d.0 <= now) {
             self.deadlines.remove(&(due, patient));
-            self.fall_quiet(patient, now, record.offset);
+            self.fall_quiet(patient, now, offset);
         }
     }
 
@@ -227,9 +253,9 @@ impl Worker {
         Ok(at)
     }
 
-    fn reject(&mut self, at: usize, record: &Record, reject: Reject, effects: &mut Effects) {
+    fn reject(&mut self, at: usize, offset: i64, reject: Reject, effects: &mut Effects) {
         self.accounts.rejected(reject.code);
-        effects.push(record.offset, Effect::Aside(at, reject));
+        effects.push(offset, Effect::Aside(at, reject));
     }
 
     /// Patients known.
