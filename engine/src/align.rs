@@ -14,6 +14,7 @@ use auscult_operators::signal::{EventTime, Frame, SourceId, Span};
 pub use grid::RunMeta;
 use grid::{Clock, Cut};
 use sequence::Sources;
+use serde::{Deserialize, Serialize};
 
 use crate::limits;
 
@@ -50,7 +51,7 @@ pub struct Sealed {
 }
 
 /// The stretch of the log, and of a source's numbering, that an epoch was made from.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Evidence {
     /// First and last offset, if any frame contributed.
     pub offsets: Option<(i64, i64)>,
@@ -86,7 +87,7 @@ impl Evidence {
 }
 
 /// Counts that the aligner keeps beside the accounts of frames.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SampleCounts {
     /// Samples handed on.
     pub taken: u64,
@@ -109,11 +110,24 @@ impl SampleCounts {
         self.overlapping += other.overlapping;
         self.gaps += other.gaps;
     }
+
+    /// What has come since an earlier count of the same patient.
+    #[must_use]
+    pub fn since(&self, before: &SampleCounts) -> SampleCounts {
+        SampleCounts {
+            taken: self.taken - before.taken,
+            bridged: self.bridged - before.bridged,
+            late: self.late - before.late,
+            overlapping: self.overlapping - before.overlapping,
+            gaps: self.gaps - before.gaps,
+        }
+    }
 }
 
 /// One frame that waits for its epochs to be sealed.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 struct Pending {
+    #[serde(with = "shared")]
     frame: Arc<Frame>,
     offset: i64,
     /// Samples of each wave already handed on.
@@ -122,13 +136,30 @@ struct Pending {
     told: bool,
 }
 
+/// A frame in a snapshot: by value, for nobody shares it afterwards.
+mod shared {
+    use std::sync::Arc;
+
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    use super::Frame;
+
+    pub(super) fn serialize<S: Serializer>(frame: &Arc<Frame>, to: S) -> Result<S::Ok, S::Error> {
+        frame.as_ref().serialize(to)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Arc<Frame>, D::Error> {
+        Frame::deserialize(from).map(Arc::new)
+    }
+}
+
 /// What pending frames are ordered by.
 fn key(f: &Frame) -> (EventTime, &SourceId, u64, u64) {
     (f.time, &f.source, f.session, f.sequence)
 }
 
 /// The event-time order of one patient.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Timeline {
     sources: Sources,
     newest: Option<EventTime>,

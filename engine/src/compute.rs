@@ -27,6 +27,8 @@ pub(crate) struct Computed {
     pub readings: Readings,
     /// What the scores said.
     pub scores: Vec<ScoreResult>,
+    /// What one score says, for comparison with what it said last.
+    pub saying: Vec<u8>,
     /// Models due at this epoch.
     pub due: Vec<Due>,
     /// Last sample time of each waveform, as of this epoch.

@@ -34,6 +34,8 @@ pub struct Plan {
     pub rules: Vec<Rule>,
     /// Partition time between two ends of archive files.
     pub archive_roll: Span,
+    /// Partition time between two snapshots of a patient.
+    pub state_every: Span,
     /// Whether features are told.
     pub features: bool,
     /// Whether beats are told.

@@ -40,7 +40,7 @@ pub struct Row {
 }
 
 /// What came of one row.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
     /// An answer.
@@ -60,7 +60,7 @@ pub enum Outcome {
 }
 
 /// An answer.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Probability {
     /// 0 to 1, a multiple of 1e-4.
     pub value: f64,
@@ -73,7 +73,7 @@ pub struct Probability {
 }
 
 /// An input that was not there.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MissingInput {
     /// Which.
     pub feature: String,
@@ -82,7 +82,7 @@ pub struct MissingInput {
 }
 
 /// How far one input moved an answer: the answer, less what it would be with the manifest's reference in its place.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Driver {
     /// Which input.
     pub feature: String,
@@ -95,7 +95,7 @@ pub struct Driver {
 }
 
 /// Why a model refuses.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Refusal {
     /// An input without which there is no answer is missing.
@@ -105,7 +105,7 @@ pub enum Refusal {
 }
 
 /// Why a model fails.
-#[derive(Clone, Debug, PartialEq, Error, Serialize)]
+#[derive(Clone, Debug, PartialEq, Error, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Failure {
     /// The row is not one of this model.

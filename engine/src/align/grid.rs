@@ -5,6 +5,7 @@ use std::ops::Range;
 
 use auscult_operators::signal::frame::{Samples, Wave};
 use auscult_operators::signal::{ChannelId, EventTime, Hertz, Span};
+use serde::{Deserialize, Serialize};
 
 use super::{SampleCounts, Sealed};
 
@@ -36,7 +37,7 @@ pub(super) struct Cut {
 }
 
 /// The grid of one channel: sample `i` lies at `origin + i / rate`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Clock {
     channel: ChannelId,
     rate: Hertz,

@@ -2,6 +2,7 @@
 //! In: source, session and sequence of a frame. Out: whether it is new.
 
 use auscult_operators::signal::{Frame, SourceId};
+use serde::{Deserialize, Serialize};
 
 use super::Fate;
 use crate::limits;
@@ -10,7 +11,7 @@ use crate::limits;
 const WINDOW: u64 = 512;
 
 /// One run of one source.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 struct Source {
     id: SourceId,
     session: u64,
@@ -23,7 +24,7 @@ struct Source {
 }
 
 /// The sources of one patient, the one heard of longest ago first.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Sources {
     list: Vec<Source>,
 }

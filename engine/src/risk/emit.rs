@@ -1,7 +1,6 @@
 //! The hop itself: scores that changed, rules judged, transitions written as events.
 //! In: work items with what they yielded, in log order. Out: score and risk events with their evidence.
 
-use auscult_operators::score::ScoreResult;
 use auscult_operators::signal::{EventTime, Kind, Readings, Span};
 
 use super::event::{
@@ -13,7 +12,7 @@ use crate::align::{Evidence, Sealed};
 use crate::compute::Computed;
 use crate::effects::{Effect, Effects};
 use crate::live;
-use crate::patient::Patient;
+use crate::patient::{Patient, ToldScore};
 use crate::plan::Plan;
 use crate::worker::{Item, Work};
 
@@ -59,7 +58,7 @@ fn epoch(plan: &Plan, patient: &mut Patient, sealed: &mut Sealed, c: &mut Comput
         let model = due.model;
         patient.models[model].take(due, now);
     }
-    tell_scores(plan, patient, &mut c.scores, now, effects);
+    tell_scores(plan, patient, c, now, effects);
     for command in &sealed.commands {
         for (at, rule) in plan.rules.iter().enumerate().filter(|(_, r)| r.name == command.rule) {
             if let Some(t) = patient.rules[at].command(command.action, command.for_s, now) {
@@ -145,20 +144,16 @@ fn silence(
 }
 
 /// Tells each score that says something new, and every score once a minute.
-fn tell_scores(
-    plan: &Plan,
-    patient: &mut Patient,
-    scores: &mut [ScoreResult],
-    now: EventTime,
-    effects: &mut Told<'_>,
-) {
+fn tell_scores(plan: &Plan, patient: &mut Patient, c: &mut Computed, now: EventTime, effects: &mut Told<'_>) {
+    let Computed { scores, saying, .. } = c;
     for (at, result) in scores.iter().enumerate() {
-        let last = &patient.scores[at];
-        let told = last.as_ref().is_some_and(|(r, t)| r.says_the_same(result) && now - *t < SCORE_REPEAT);
-        if told {
+        let last = &mut patient.scores[at];
+        saying.clear();
+        result.saying(saying);
+        if last.at.is_some_and(|t| now - t < SCORE_REPEAT) && *last.saying == **saying {
             continue;
         }
-        patient.scores[at] = Some((result.clone(), now));
+        *last = ToldScore { at: Some(now), saying: saying.as_slice().into() };
         let us = now.micros();
         let event = ScoreEvent {
             id: deterministic_id(&[

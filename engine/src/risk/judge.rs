@@ -6,6 +6,7 @@ use crate::infer::ModelResult;
 use auscult_operators::params::{Bound, ParamError};
 use auscult_operators::score::ScoreResult;
 use auscult_operators::signal::{ChannelId, EventTime, Missing, Readings, Span, Values};
+use serde::{Deserialize, Serialize};
 
 use super::event::{Completeness, Decider, Driver, Input};
 
@@ -31,7 +32,7 @@ pub struct Look<'a> {
 }
 
 /// What was found, for the event.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Facts {
     /// Severity within the rule: higher is worse. A rise escalates the alert.
     pub rank: u8,

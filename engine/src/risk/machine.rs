@@ -7,6 +7,7 @@
 
 use auscult_operators::signal::frame::Action;
 use auscult_operators::signal::{EventTime, Span};
+use serde::{Deserialize, Serialize};
 
 use super::event::{AlertState, Category, Phase, Priority};
 use super::judge::{Condition, Facts, Verdict};
@@ -37,7 +38,7 @@ pub struct Rule {
 }
 
 /// An alert that is on.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Alert {
     /// When it started: part of its id.
     pub started: EventTime,
@@ -56,7 +57,7 @@ pub struct Alert {
 }
 
 /// Where one rule stands for one patient.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct RuleState {
     pending_since: Option<EventTime>,
     /// The alert, if it is on.

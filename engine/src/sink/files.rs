@@ -84,7 +84,11 @@ impl Files {
                         self.features.line(&body)?;
                     }
                 }
-                Effect::Frame(..) | Effect::Beats(..) | Effect::Glance(..) | Effect::Roll => {}
+                Effect::Frame(..)
+                | Effect::Beats(..)
+                | Effect::Glance(..)
+                | Effect::State(..)
+                | Effect::Roll => {}
             }
         }
         Ok(())

@@ -191,17 +191,38 @@ impl ScoreResult {
     /// assert!(news2::evaluate(&values, a).says_the_same(&news2::evaluate(&values, b)));
     /// ```
     pub fn says_the_same(&self, other: &Self) -> bool {
-        fn verdict(p: &Part) -> (&str, Option<u8>, u8, u8, Option<Missing>) {
-            (p.name, p.points, p.low, p.high, p.missing)
+        let (mut a, mut b) = (Vec::new(), Vec::new());
+        self.saying(&mut a);
+        other.saying(&mut b);
+        a == b
+    }
+
+    /// What the result says of the patient, as bytes: two results say the same exactly if these are equal. They are
+    /// all that need be remembered of a result that was told.
+    pub fn saying(&self, out: &mut Vec<u8>) {
+        let number = |n: Option<i64>, out: &mut Vec<u8>| {
+            out.push(u8::from(n.is_some()));
+            out.extend(n.unwrap_or_default().to_le_bytes());
+        };
+        let text = |t: &str, out: &mut Vec<u8>| {
+            out.extend((t.len() as u64).to_le_bytes());
+            out.extend(t.as_bytes());
+        };
+        text(self.score, out);
+        text(self.table_version, out);
+        out.push(self.status as u8);
+        [self.total, self.low, self.high].into_iter().for_each(|n| number(n, out));
+        let ranks = [self.level, self.level_low, self.level_high].map(|l| l.map(|l| i64::from(l.rank)));
+        ranks.into_iter().for_each(|n| number(n, out));
+        for p in &self.parts {
+            let missing = p.missing.map_or(0, |m| 1 + m as u8);
+            out.extend([u8::from(p.points.is_some()), p.points.unwrap_or_default(), p.low, p.high, missing]);
         }
-        let head = |r: &Self| (r.score, r.table_version, r.status, r.total, r.low, r.high);
-        let levels = |r: &Self| (r.level, r.level_low, r.level_high);
-        head(self) == head(other)
-            && levels(self) == levels(other)
-            && self.parts.iter().map(verdict).eq(other.parts.iter().map(verdict))
-            && self.missing == other.missing
-            && self.assumptions == other.assumptions
-            && self.reason == other.reason
+        for list in [self.missing.len(), self.assumptions.len(), usize::from(self.reason.is_some())] {
+            out.push(list as u8);
+        }
+        self.missing.iter().for_each(|m| text(m, out));
+        self.assumptions.iter().chain(&self.reason).for_each(|a| text(a, out));
     }
 
     /// The response to the mildest level that is possible, and what is not known.

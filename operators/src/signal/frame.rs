@@ -45,7 +45,7 @@ impl fmt::Display for PatientId {
 pub struct SourceId(pub Box<str>);
 
 /// One message of one patient.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Frame {
     /// Whose data this is.
     pub patient: PatientId,
@@ -75,7 +75,7 @@ impl Frame {
 }
 
 /// Evenly spaced samples of one channel.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Wave {
     /// Which signal.
     pub channel: ChannelId,
@@ -96,7 +96,7 @@ impl Wave {
 }
 
 /// Samples as sent.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Samples {
     /// Raw counts: value = count * scale + offset, in the channel's canonical unit.
     Counts {
@@ -128,7 +128,7 @@ impl Samples {
 }
 
 /// One value observed at one time.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Observation {
     /// Which quantity.
     pub channel: ChannelId,
@@ -154,7 +154,7 @@ pub enum DeviceStatus {
 }
 
 /// What a person, or a system for them, asks for.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Command {
     /// What is asked.
     pub action: Action,
