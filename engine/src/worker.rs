@@ -184,9 +184,13 @@ impl Worker {
     fn walk(&mut self, effects: &mut Effects) {
         let Self { plan, chains, patients, work, computed, models, .. } = self;
         compute::condition(plan, chains, patients, work, computed);
-        compute::compute(plan, patients, work, computed);
+        let judge = |p: &mut Patient, w: &mut Work, c: &mut Computed| risk::judge(plan, p, w, c, effects);
+        let judged = compute::compute(plan, patients, work, computed, judge);
+        let (waiting, computed) = (&mut work[judged..], &mut computed[judged..]);
         infer::infer(models, computed);
-        risk::judge(plan, patients, work, computed, effects);
+        for (w, c) in waiting.iter_mut().zip(computed) {
+            risk::judge(plan, &mut patients[w.patient], w, c, effects);
+        }
         work.clear();
     }
 

@@ -4,6 +4,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::filter::dispatch::{Kernel, widest};
+
 /// The longest ring that a saved state may claim, so that a broken state cannot ask for all memory.
 pub const MAX_RING: usize = 1 << 20;
 
@@ -346,41 +348,51 @@ pub fn median_in_place(values: &mut [f32]) -> Option<f32> {
     Some(lower + (upper - lower) / 2.0)
 }
 
-/// The numbers at two ranks inside the slice. Of few numbers the rank of each is counted, which takes no branches.
+/// The numbers at two ranks inside the slice. Of few numbers the rank of each is counted, which takes few branches.
 fn ranked(values: &mut [f32], ranks: [usize; 2]) -> [f32; 2] {
     match values.len() {
-        ..=8 => counted::<8>(values, ranks),
-        ..=16 => counted::<16>(values, ranks),
-        ..=32 => counted::<32>(values, ranks),
+        ..=8 => Counted::<8> { values, ranks }.run(),
+        ..=16 => widest(Counted::<16> { values, ranks }),
+        ..=32 => widest(Counted::<32> { values, ranks }),
         _ => ranks.map(|rank| *values.select_nth_unstable_by(rank, f32::total_cmp).1),
     }
 }
 
-/// As [`ranked`] for at most `N` numbers.
-fn counted<const N: usize>(values: &[f32], ranks: [usize; 2]) -> [f32; 2] {
-    // The order of `total_cmp` as that of integers; places left over come last.
-    let key = |x: f32| {
-        let bits = x.to_bits() as i32;
-        bits ^ (((bits >> 31) as u32) >> 1) as i32
-    };
-    let mut keys = [i32::MAX; N];
-    for (k, x) in keys.iter_mut().zip(values) {
-        *k = key(*x);
-    }
-    let mut found = [0.0; 2];
-    for (x, own) in values.iter().zip(keys) {
-        let (mut below, mut equal) = (0, 0);
-        for k in keys {
-            below += i32::from(k < own);
-            equal += i32::from(k == own);
+/// At most `N` numbers, two of which are looked for.
+struct Counted<'a, const N: usize> {
+    values: &'a [f32],
+    ranks: [usize; 2],
+}
+
+impl<const N: usize> Kernel for Counted<'_, N> {
+    type Out = [f32; 2];
+    #[inline(always)]
+    fn run(self) -> [f32; 2] {
+        // The order of `total_cmp` as that of integers; places left over come last.
+        let mut keys = [i32::MAX; N];
+        for (k, x) in keys.iter_mut().zip(self.values) {
+            let bits = x.to_bits() as i32;
+            *k = bits ^ (((bits >> 31) as u32) >> 1) as i32;
         }
-        for (f, rank) in found.iter_mut().zip(ranks) {
-            if (below..below + equal).contains(&(rank as i32)) {
-                *f = *x;
+        let [first, second] = self.ranks.map(|r| r as i32);
+        let (mut found, mut done) = ([0.0; 2], [false; 2]);
+        for (x, own) in self.values.iter().zip(keys) {
+            let (mut below, mut upto) = (0, 0);
+            for k in keys {
+                below += i32::from(k < own);
+                upto += i32::from(k <= own);
+            }
+            for (at, rank) in [first, second].into_iter().enumerate() {
+                if below <= rank && rank < upto {
+                    (found[at], done[at]) = (*x, true);
+                }
+            }
+            if done == [true, true] {
+                break;
             }
         }
+        found
     }
-    found
 }
 
 /// One at or below `good`, zero at or beyond `bad`, a straight line between: how a measure becomes a quality.

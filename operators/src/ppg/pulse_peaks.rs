@@ -132,8 +132,8 @@ impl Detector {
 
     /// Takes in samples; `found` gets each pulse with the place of the sample that completes it.
     pub fn push_all(&mut self, clean: &[f32], params: &Params, found: &mut dyn FnMut(usize, Pulse)) {
+        let mut ahead = Ahead::default();
         for (b, block) in clean.chunks(TOGETHER).enumerate() {
-            let mut ahead = Ahead::default();
             widest(Compute { detector: self, clean: block, ahead: &mut ahead });
             self.take(&ahead, block.len(), params, &mut |i, pulse| found(b * TOGETHER + i, pulse));
         }

@@ -155,8 +155,8 @@ impl Detector {
         params: &Params,
         found: &mut dyn FnMut(PressureBeat),
     ) {
+        let mut ahead = Ahead::default();
         for (b, block) in raw.chunks(TOGETHER).enumerate() {
-            let mut ahead = Ahead::default();
             widest(Compute { detector: self, raw: block, ahead: &mut ahead });
             self.take(&ahead, block.len(), &|i| time(b * TOGETHER + i), params, found);
         }

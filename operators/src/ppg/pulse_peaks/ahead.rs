@@ -86,6 +86,7 @@ impl Detector {
         // Both means are centred on the same sample: of the narrow one, that of a while ago; none at first.
         let (held, late) = (self.delayed.len(), self.delayed.capacity() - 1);
         let none = late.saturating_sub(held).min(n);
+        peak[..none].fill(0.0);
         let mut to = &mut peak[none..n];
         let (older, newer) = self.delayed.as_slices();
         let mut skip = held.saturating_sub(late);
