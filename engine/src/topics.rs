@@ -125,6 +125,17 @@ pub static TOPICS: &[Topic] = &[
         settings: MONTH,
     },
     Topic {
+        name: "watch",
+        summary: "Alarms of `auscult watch`: instances dead, stuck or lagging, partitions unowned, the broker away",
+        input: false,
+        key: "kind and subject of the alarm",
+        value: "JSON, see [operations](../operations.md#the-watchdog)",
+        headers: &[],
+        transactional: false,
+        wide: false,
+        settings: COMPACTED,
+    },
+    Topic {
         name: "state",
         summary: "What a partition is taken over from: snapshots and a mark; as many partitions as frames",
         input: false,
