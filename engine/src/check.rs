@@ -1,6 +1,8 @@
 //! From what is read to what runs: the only way from [`Config`] to [`Plan`].
 //! In: the text of a configuration file. Out: a plan, or every fault at once with line, column, key and hint.
 
+mod inputs;
+
 use std::collections::BTreeSet;
 use std::fmt;
 use std::net::SocketAddr;
@@ -69,6 +71,7 @@ const ROLL: Bound = Bound { name: "archive.roll_s", min: 1.0, max: 86_400.0, uni
 const STATE: Bound = Bound { name: "state.every_s", min: 1.0, max: 3600.0, unit: "s" };
 const RULE_FOR: Bound = Bound { name: "rules.for_s", min: 0.0, max: 86_400.0, unit: "s" };
 const RULE_KEEP: Bound = Bound { name: "rules.keep_for_s", min: 0.0, max: 86_400.0, unit: "s" };
+const SESSION: Bound = Bound { name: "kafka.session_timeout_ms", min: 1_000.0, max: 300_000.0, unit: "ms" };
 const COMMIT: Bound = Bound { name: "kafka.commit_ms", min: 10.0, max: 10_000.0, unit: "ms" };
 
 /// Bounds of plain keys, by key path. The reference page prints them.
@@ -102,6 +105,7 @@ pub fn plan(config: &Config, text: &str, file: &str, strict: bool) -> Result<Pla
         (&ROLL, config.archive.roll_s),
         (&STATE, config.state.every_s),
         (&COMMIT, config.kafka.commit_ms as f64),
+        (&SESSION, config.kafka.session_timeout_ms as f64),
     ];
     for (bound, value) in spans {
         if let Err(e) = bound.check(value) {
@@ -119,10 +123,11 @@ pub fn plan(config: &Config, text: &str, file: &str, strict: bool) -> Result<Pla
     let scores = check.scores(config);
     let models = check.models(config, strict);
     let rules = check.rules(&config.rules);
+    inputs::refuse_dead(&mut check, config);
     if !check.faults.list.is_empty() {
         return Err(check.faults);
     }
-    Ok(Plan {
+    let mut plan = Plan {
         lateness: Span::from_seconds(config.input.lateness_s),
         quiet: Span::from_seconds(config.input.quiet_s),
         silent: Span::from_seconds(config.input.silent_s),
@@ -137,8 +142,11 @@ pub fn plan(config: &Config, text: &str, file: &str, strict: bool) -> Result<Pla
         features: config.pipeline.features,
         beats: false,
         live: config.http.live,
+        warnings: Vec::new(),
         build: BUILD,
-    })
+    };
+    plan.warnings = inputs::warnings(config, &plan);
+    Ok(plan)
 }
 
 /// The plan of the shipped configuration.

@@ -196,10 +196,7 @@ fn group(work: &[Work]) -> usize {
 fn observe(patient: &mut Patient, sealed: &Sealed) {
     for o in &sealed.observations {
         let Some(value) = o.value else {
-            // An absence told late does not undo what was observed since.
-            if patient.values.last(o.channel).is_none_or(|v| v.observed_at <= o.observed_at) {
-                patient.values.clear(o.channel);
-            }
+            patient.values.clear(o.channel, o.observed_at);
             continue;
         };
         let valid_until = o.observed_at + o.channel.row().hold;

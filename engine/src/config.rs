@@ -79,6 +79,11 @@ pub struct Kafka {
     pub replication: i32,
     /// Longest time between two transactions, in milliseconds.
     pub commit_ms: u64,
+    /// An instance that says nothing for this long is taken for dead and its partitions are given to others, in
+    /// milliseconds. A restart within it moves nothing.
+    pub session_timeout_ms: u64,
+    /// Give the partitions up at once when told to stop, instead of keeping them for a restart within the session.
+    pub leave_on_stop: bool,
     /// Let time pass in idle partitions by appending ticks to the frames topic.
     pub ticks: bool,
     /// Any key of librdkafka, for TLS, SASL and tuning. A value `env:NAME` or `file:PATH` is read from there.
@@ -97,6 +102,8 @@ impl Default for Kafka {
             partitions: 4,
             replication: 1,
             commit_ms: 100,
+            session_timeout_ms: 6_000,
+            leave_on_stop: false,
             ticks: true,
             properties: BTreeMap::new(),
         }
@@ -203,11 +210,14 @@ impl Default for Archive {
 pub struct State {
     /// Each patient that has changed is written to the state topic about this often, in seconds of partition time.
     pub every_s: f64,
+    /// Folder in which starts are written down, against crash loops. By default that which systemd gives
+    /// (`STATE_DIRECTORY`), else none.
+    pub dir: Option<String>,
 }
 
 impl Default for State {
     fn default() -> Self {
-        Self { every_s: 60.0 }
+        Self { every_s: 60.0, dir: None }
     }
 }
 

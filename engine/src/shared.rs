@@ -15,8 +15,10 @@ use crate::live::Ward;
 use crate::metrics::Status;
 use crate::plan::Plan;
 
-/// The loop is taken for dead when it has not turned for this long.
+/// The pages are told nothing more when the loop has not turned for this long.
 pub const STUCK: Duration = Duration::from_secs(3);
+/// The loop is taken for dead when it has not turned for this long: whoever restarts processes may do so.
+pub const DEAD: Duration = Duration::from_secs(5);
 /// Commands that may wait for the loop.
 const COMMANDS_MAX: usize = 256;
 
@@ -73,6 +75,11 @@ impl Shared {
     /// The loop has turned once and this is how it stands.
     pub fn publish(&self, status: Status) {
         *lock(&self.status) = status;
+        *lock(&self.turned) = clock::instant();
+    }
+
+    /// The loop has turned, or waits for something that is bounded.
+    pub fn touch(&self) {
         *lock(&self.turned) = clock::instant();
     }
 

@@ -2,7 +2,7 @@
 //! In: the archive's root. Out: the last offset held; what a crash left of the next stretch is cleared away.
 //! Files of one stretch get their names one after the other, so that their presence alone does not tell.
 
-use std::fs::{self, File};
+use std::fs::{self, File, TryLockError};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
@@ -15,6 +15,9 @@ pub(super) struct Held {
     path: PathBuf,
     /// Its last offset; -1 before the first.
     pub(super) to: i64,
+    /// Locked as long as this lives: a process that lost the partition without knowing it writes no more files over
+    /// those of the next owner, nor the other way round.
+    _lock: File,
 }
 
 impl Held {
@@ -27,15 +30,12 @@ impl Held {
         fs::create_dir_all(&folder).map_err(io_error("create folder", &folder))?;
         let stem = format!("{topic}-{partition}");
         let path = folder.join(&stem);
+        let lock = lock(&folder.join(format!("{stem}.lock")))?;
         let files = files_of(root, &format!("{stem}-")).map_err(io_error("list", root))?;
-        let said = match fs::read_to_string(&path) {
-            Ok(text) => text.trim().parse::<i64>().ok(),
-            Err(e) if e.kind() == io::ErrorKind::NotFound => None,
-            Err(e) => return Err(io_error("read", &path)(e)),
-        };
+        let said = said(&path)?;
         // An archive that was copied without this file is believed by the names of its files, and nothing is cleared.
         let whole = || files.iter().filter_map(|f| f.range).map(|r| r.1).max().unwrap_or(-1);
-        let mut held = Self { path, to: said.unwrap_or_else(whole) };
+        let mut held = Self { path, to: said.unwrap_or_else(whole), _lock: lock };
         for file in &files {
             if file.range.is_none_or(|(first, _)| first > held.to) {
                 fs::remove_file(&file.path).map_err(io_error("remove", &file.path))?;
@@ -60,6 +60,32 @@ impl Held {
     }
 }
 
+/// The right to write a partition's files. The system gives it back when a process ends, however it ends.
+fn lock(path: &Path) -> Result<File, ArchiveError> {
+    let file = File::create(path).map_err(io_error("create", path))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(ArchiveError::Locked { path: path.into() }),
+        Err(TryLockError::Error(e)) => Err(io_error("lock", path)(e)),
+    }
+}
+
+/// The last offset that an archive says it holds of a partition, if it says anything.
+///
+/// # Errors
+/// [`ArchiveError`] if it cannot be read.
+pub fn last_held(root: &Path, topic: &str, partition: i32) -> Result<Option<i64>, ArchiveError> {
+    said(&root.join(".held").join(format!("{topic}-{partition}")))
+}
+
+fn said(path: &Path) -> Result<Option<i64>, ArchiveError> {
+    match fs::read_to_string(path) {
+        Ok(text) => Ok(text.trim().parse::<i64>().ok()),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(io_error("read", path)(e)),
+    }
+}
+
 /// A file of a partition in any table; without a range while it is being written.
 struct Found {
     path: PathBuf,
@@ -68,7 +94,7 @@ struct Found {
 
 fn files_of(root: &Path, head: &str) -> io::Result<Vec<Found>> {
     let mut out = Vec::new();
-    for table in super::archive::TABLES {
+    for table in super::rows::TABLES {
         let dates = match fs::read_dir(root.join(table)) {
             Ok(dates) => dates,
             Err(e) if e.kind() == io::ErrorKind::NotFound => continue,
@@ -106,6 +132,16 @@ mod tests {
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(&path, "").unwrap();
         path
+    }
+
+    #[test]
+    fn one_owner_at_a_time() {
+        let root = tempfile::tempdir().unwrap();
+        let first = Held::open(root.path(), "t", 1).unwrap();
+        assert!(matches!(Held::open(root.path(), "t", 1), Err(ArchiveError::Locked { .. })));
+        assert!(Held::open(root.path(), "t", 2).is_ok());
+        drop(first);
+        assert!(Held::open(root.path(), "t", 1).is_ok());
     }
 
     #[test]
