@@ -84,6 +84,8 @@ struct Service<'a> {
     archiver: Option<Archiver>,
     owned: BTreeMap<i32, Owned>,
     refused: Refusals,
+    /// When the broker last took transactions.
+    reached: Instant,
     /// Since when nothing is taken in.
     held: Option<Instant>,
     /// Records of a partition in one turn, while it catches up.
@@ -117,12 +119,8 @@ pub fn run(
     let committer = Committer::new(transactions, handover.clone(), every, session);
     let committing = thread::spawn(move || committer.run());
     let archive = config.archive.dir.as_deref().map(Path::new);
-    let site = Site {
-        kafka: kafka.clone(),
-        plan,
-        group: source.group(),
-        archive: archive.map(Path::to_path_buf),
-    };
+    let site =
+        Site { kafka: kafka.clone(), plan, group: source.group(), archive: archive.map(Path::to_path_buf) };
     let now = clock::instant();
     let mut service = Service {
         config,
@@ -136,6 +134,7 @@ pub fn run(
         archiver: archive.map(|root| Archiver::start(root, &frames_topic(kafka))),
         owned: BTreeMap::new(),
         refused: Refusals::new(),
+        reached: now,
         held: None,
         share: SHARE.0,
         status: Status::default(),
