@@ -113,12 +113,8 @@ pub fn run(
     let committer = Committer::new(transactions, handover.clone(), every, session);
     let committing = thread::spawn(move || committer.run());
     let archive = config.archive.dir.as_deref().map(Path::new);
-    let site = Site {
-        kafka: kafka.clone(),
-        plan,
-        group: source.group(),
-        archive: archive.map(Path::to_path_buf),
-    };
+    let site =
+        Site { kafka: kafka.clone(), plan, group: source.group(), archive: archive.map(Path::to_path_buf) };
     let now = clock::instant();
     let mut service = Service {
         config,

@@ -31,6 +31,8 @@ fn start(dir: &Path, ward: &Path, faults: &str) -> Running {
         &port,
         "--start",
         "2026-01-31T12:00:00Z",
+        "--segment-kb",
+        "48",
     ];
     let start = Start::new(binary::auscult()).args(args).env("AUSCULT_FAILPOINTS", faults);
     start.env("AUSCULT_FAILPOINTS_LOG", dir.join("faults")).spawn(dir, "demo")
@@ -62,13 +64,13 @@ fn killed_anywhere_the_ward_goes_on_exactly() {
     let expected = expected();
     let dir = tempfile::tempdir().unwrap();
     let ward = dir.path().join("ward");
-    // Each life gets further than the last by a few seconds of the ward, and dies at its point.
+    // The first three die while they note which ward it is, the others while they write, compact and restore.
     let points = [
         "state_written=abort@1",
-        "state_written=abort@9",
-        "state_synced=abort@2",
-        "state_synced=abort@7",
+        "state_synced=abort@1",
         "state_renamed=abort@1",
+        "state_written=abort@9",
+        "state_synced=abort@7",
         "after_commit=abort@8",
         "in_snapshot=abort@3",
         "in_restore=abort@2",
