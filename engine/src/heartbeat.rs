@@ -21,6 +21,8 @@ use crate::source::kafka::client;
 
 /// Between two heartbeats.
 const EVERY: Duration = Duration::from_secs(1);
+/// Why it is not ready, and the state that says so as well.
+const WAITING: &str = "waiting for the broker";
 /// How long the goodbye may take on its way.
 const GOODBYE: Duration = Duration::from_secs(1);
 
@@ -129,7 +131,11 @@ impl Heart {
         self.sequence += 1;
         let status = self.shared.status();
         let a = &status.accounts;
-        let state = state.unwrap_or(if status.turns == 0 { "starting" } else { "running" });
+        let state = state.unwrap_or(match status.why_not_ready.as_str() {
+            WAITING => WAITING,
+            _ if status.turns == 0 => "starting",
+            _ => "running",
+        });
         json!({
             "instance": self.instance, "sequence": self.sequence, "state": state, "started_us": self.started_us,
             "time_us": clock::now().micros(), "turns": status.turns,
