@@ -73,6 +73,8 @@ fn killed_anywhere_the_ward_goes_on_exactly() {
         "state_synced=abort@7",
         "after_commit=abort@8",
         "in_snapshot=abort@3",
+        // While a segment is written anew.
+        "state_renamed=abort@1",
         "in_restore=abort@2",
         "in_catch_up=abort@1",
     ];
