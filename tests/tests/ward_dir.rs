@@ -13,8 +13,10 @@ use auscult_tests::{binary, poll};
 
 const LIMIT: Duration = Duration::from_secs(180);
 const UNTIL: &str = "90";
+const SMALL: &str = "48";
 
-fn start(dir: &Path, ward: &Path, faults: &str) -> Running {
+/// With small segments some are written anew; with large ones a small disk is soon full.
+fn start(dir: &Path, ward: &Path, faults: &str, segment_kb: &str) -> Running {
     let port = free_ports(1)[0].to_string();
     let ward = ward.to_string_lossy();
     let args = [
@@ -47,7 +49,7 @@ fn told(ward: &Path) -> Vec<String> {
 fn expected() -> Vec<String> {
     let dir = tempfile::tempdir().unwrap();
     let ward = dir.path().join("ward");
-    let mut unbroken = start(dir.path(), &ward, "");
+    let mut unbroken = start(dir.path(), &ward, "", SMALL);
     assert_eq!(unbroken.wait(LIMIT), 0, "{}", unbroken.tail(20));
     let told = told(&ward);
     assert!(told.len() > 20, "the ward tells little: {}", told.len());
@@ -79,7 +81,7 @@ fn killed_anywhere_the_ward_goes_on_exactly() {
         "in_catch_up=abort@1",
     ];
     for point in points {
-        let mut running = start(dir.path(), &ward, point);
+        let mut running = start(dir.path(), &ward, point, SMALL);
         let code = running.wait(LIMIT);
         // A ward that has come to its end before its point is no use as a test; one that ends well shows it.
         assert_eq!(code, 128 + 6, "{point}\n{}", running.tail(20));
@@ -88,12 +90,12 @@ fn killed_anywhere_the_ward_goes_on_exactly() {
     assert_eq!(faults.lines().count(), points.len(), "{faults}");
     // And at any time.
     for _ in 0..4 {
-        let mut running = start(dir.path(), &ward, "");
+        let mut running = start(dir.path(), &ward, "", SMALL);
         running.wait_for_line("dashboard", LIMIT);
         std::thread::sleep(Duration::from_millis(u64::from(random_bytes()[0]) * 4));
         running.kill();
     }
-    let mut last = start(dir.path(), &ward, "");
+    let mut last = start(dir.path(), &ward, "", SMALL);
     assert_eq!(last.wait(LIMIT), 0, "{}", last.tail(20));
     assert_same(&told(&ward), &expected);
 
@@ -138,7 +140,7 @@ fn a_full_disk_keeps_what_is_committed() {
     };
     let dir = tempfile::tempdir().unwrap();
     let ward = disk.0.path().join("ward");
-    let mut full = start(dir.path(), &ward, "");
+    let mut full = start(dir.path(), &ward, "", "4096");
     assert_eq!(full.wait(LIMIT), 1, "{}", full.tail(20));
     assert!(full.stderr().contains("what was committed before is kept"), "{}", full.tail(20));
     let kept = told(&ward);
@@ -146,7 +148,7 @@ fn a_full_disk_keeps_what_is_committed() {
     assert!(!kept.is_empty() && kept.len() < expected.len(), "{} lines", kept.len());
     assert_same(&kept, &expected[..kept.len()]);
     disk.grow("256m");
-    let mut last = start(dir.path(), &ward, "");
+    let mut last = start(dir.path(), &ward, "", "4096");
     assert_eq!(last.wait(LIMIT), 0, "{}", last.tail(20));
     assert_same(&told(&ward), &expected);
     let left = poll(Duration::from_secs(1), || (!ward.join("ward.aside").exists()).then_some(()));
