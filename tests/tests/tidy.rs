@@ -31,6 +31,7 @@ const NOT_OPERATORS: &[(&str, &str)] = &[
     ("ecg/records", "tests on recordings"),
     ("quality/limits", "the constants of signal_quality"),
     ("quality/noise", "what signal_quality measures"),
+    ("quality/survey", "what signal_quality counts"),
     ("respiration/breath_count", "what resp_rate_wave counts"),
     ("spectrum/fft", "the transform"),
     ("spectrum/stockham", "the transform"),

@@ -34,7 +34,7 @@ fn start(dir: &Path, ward: &Path, faults: &str, segment_kb: &str) -> Running {
         "--start",
         "2026-01-31T12:00:00Z",
         "--segment-kb",
-        "48",
+        segment_kb,
     ];
     let start = Start::new(binary::auscult()).args(args).env("AUSCULT_FAILPOINTS", faults);
     start.env("AUSCULT_FAILPOINTS_LOG", dir.join("faults")).spawn(dir, "demo")
