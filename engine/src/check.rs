@@ -231,8 +231,12 @@ impl Check<'_> {
             return Vec::new();
         }
         let search = Search { path: config.models.onnxruntime.as_ref().map(Into::into), ..Search::default() };
-        let runtime = Runtime::start(&search).map_err(|e| e.to_string());
         let names: Vec<&str> = all.packages().iter().map(|p| p.manifest.name.as_str()).collect();
+        let needed = config.models.run.iter().filter_map(|n| all.find(n)).any(|p| p.needs_runtime());
+        let runtime = match needed {
+            true => Runtime::start(&search).map_err(|e| e.to_string()),
+            false => Err("not needed".into()),
+        };
         let mut out = Vec::new();
         for name in &config.models.run {
             let Some(package) = all.find(name) else {

@@ -4,8 +4,8 @@
 
 use auscult_models::manifest::Manifest;
 use auscult_models::predict::Failure;
-use auscult_models::{Model, ModelIdentity, Outcome, Package, Predictor, Row, Runtime, features};
-use auscult_operators::signal::{EventTime, Readings, Span};
+use auscult_models::{Model, ModelIdentity, Outcome, Package, Predictor, Row, Runtime, features, logistic};
+use auscult_operators::signal::{ChannelId, EventTime, Readings, Span};
 
 use crate::compute::Computed;
 use crate::patient::Patient;
@@ -27,16 +27,21 @@ impl PlannedModel {
     /// Plans a model. Without a runtime it is planned as unavailable, which is told and never silent.
     pub fn new(package: Package, runtime: Result<&'static Runtime, String>) -> Self {
         let manifest = package.manifest.clone();
+        let needs_runtime = package.needs_runtime();
         let identity = ModelIdentity {
             name: manifest.name.clone(),
             version: manifest.version.clone(),
             sha256: manifest.sha256.clone(),
-            runtime: runtime.as_ref().map_or_else(|_| "none".into(), |r| r.name()),
+            runtime: match (&runtime, needs_runtime) {
+                (_, false) => logistic::RUNTIME.into(),
+                (Ok(runtime), true) => runtime.name(),
+                (Err(_), true) => "none".into(),
+            },
         };
         let mut planned = Self {
             manifest,
             identity,
-            unavailable: runtime.as_ref().err().cloned(),
+            unavailable: runtime.as_ref().err().filter(|_| needs_runtime).cloned(),
             package,
             runtime: runtime.ok(),
         };
@@ -49,8 +54,7 @@ impl PlannedModel {
     fn open(&self) -> Result<Model, String> {
         match (&self.unavailable, self.runtime) {
             (Some(why), _) => Err(why.clone()),
-            (None, None) => Err("no runtime".into()),
-            (None, Some(runtime)) => self.package.open(runtime).map_err(|e| e.to_string()),
+            (None, runtime) => self.package.open(runtime).map_err(|e| e.to_string()),
         }
     }
 }
@@ -124,10 +128,14 @@ impl ModelResult {
 
 /// Gathers the rows of the models due at the end of this epoch: event time says when, so a replay asks the same.
 pub(crate) fn due(plan: &Plan, patient: &Patient, readings: &Readings, end: EventTime, out: &mut Vec<Due>) {
+    let find = |name: &str, channel: Option<ChannelId>| match channel {
+        Some(channel) => readings.find_on(name, channel).copied(),
+        None => readings.find(name).copied(),
+    };
     for (model, planned) in plan.models.iter().enumerate() {
         let every = i64::from(planned.manifest.evaluate_every_s.max(1)) * 1_000_000;
         if end.micros() % every == 0 && planned.unavailable.is_none() {
-            let row = features::row(&planned.manifest, &patient.values, &|n| readings.find(n).copied(), end);
+            let row = features::row(&planned.manifest, &patient.values, &find, end);
             out.push(Due { model, row, outcome: None });
         }
     }

@@ -1,7 +1,7 @@
 //! Models: from what is known of a patient to a probability, or to the reason why there is none.
 //!
 //! Reading order: [`manifest`] (what a model says of itself), [`registry`] (which models there are), [`features`]
-//! (readings to rows), [`predict`] (rows to outcomes), [`backend_onnx`] (the only file that knows ONNX Runtime),
+//! (readings to rows), [`predict`] (rows to outcomes), [`backend_onnx`] (the only file that knows ONNX Runtime), [`logistic`] (weights that stand in the manifest),
 //! [`onnxruntime`] (where its library comes from).
 //!
 //! Nothing here knows Kafka, async or a patient's name. Files are read when a registry is read; after that, an
@@ -27,6 +27,7 @@
 pub mod backend_onnx;
 pub mod features;
 pub mod graph_file;
+pub mod logistic;
 pub mod manifest;
 pub mod onnxruntime;
 pub mod predict;
