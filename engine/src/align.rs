@@ -12,9 +12,9 @@ use std::sync::Arc;
 use auscult_operators::signal::frame::{Command, DeviceStatus, Observation};
 use auscult_operators::signal::{EventTime, Frame, SourceId, Span};
 pub use grid::RunMeta;
-use serde::{Deserialize, Serialize};
 use grid::{Clock, Cut};
 use sequence::Sources;
+use serde::{Deserialize, Serialize};
 
 use crate::limits;
 

@@ -30,23 +30,13 @@ pub type Readings<'a> = dyn Fn(&str, Option<ChannelId>) -> Option<Reading> + 'a;
 /// assert_eq!(early.inputs[1], Ok(93.0));
 /// assert_eq!(row(manifest, &values, &|_, _| None, t(60)).inputs[1], Err(Missing::Stale));
 /// ```
-pub fn row(
-    manifest: &Manifest,
-    values: &Values,
-    readings: &Readings<'_>,
-    now: EventTime,
-) -> Row {
+pub fn row(manifest: &Manifest, values: &Values, readings: &Readings<'_>, now: EventTime) -> Row {
     Row { inputs: manifest.inputs.iter().map(|i| value(i, values, readings, now)).collect() }
 }
 
 /// The most recent valid value among the features of an input; of equally recent ones the first. If there is none,
 /// the reason is that of the first feature.
-fn value(
-    input: &Input,
-    values: &Values,
-    readings: &Readings<'_>,
-    now: EventTime,
-) -> Result<f64, Missing> {
+fn value(input: &Input, values: &Values, readings: &Readings<'_>, now: EventTime) -> Result<f64, Missing> {
     let mut best: Result<(f64, EventTime), Missing> = Err(Missing::NoData);
     for (n, feature) in input.features().enumerate() {
         let found = one(feature, input, values, readings, now);

@@ -5,9 +5,11 @@ pub mod band_power;
 pub mod fft;
 pub mod stockham;
 pub mod welch;
+pub mod windowed;
 
 pub use fft::RealFft;
 pub use welch::{Welch, power_between};
+pub use windowed::WindowedPower;
 
 use crate::operator::Spec;
 

@@ -144,13 +144,7 @@ fn silence(
 }
 
 /// Tells each score that says something new, and every score once a minute.
-fn tell_scores(
-    plan: &Plan,
-    patient: &mut Patient,
-    c: &mut Computed,
-    now: EventTime,
-    effects: &mut Told<'_>,
-) {
+fn tell_scores(plan: &Plan, patient: &mut Patient, c: &mut Computed, now: EventTime, effects: &mut Told<'_>) {
     let Computed { scores, saying, .. } = c;
     for (at, result) in scores.iter().enumerate() {
         let last = &mut patient.scores[at];

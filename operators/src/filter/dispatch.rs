@@ -1,5 +1,5 @@
 //! Chooses at run time which instructions the lane kernels use; one binary serves every machine.
-//! In: a group of jobs. Out: the same group, filtered. No units.
+//! In: a group of jobs, or a kernel over eight doubles. Out: the same, computed. No units.
 //!
 //! This is the one file of the workspace with `unsafe` in it. Calling a function that was compiled for
 //! instructions the build does not take for granted is unsafe, and no dependency can take that off us: the
@@ -90,11 +90,198 @@ pub(super) fn run(width: Width, cascade: &Cascade, jobs: &mut [Job<'_>]) {
     }
 }
 
+/// Eight doubles side by side. Every operation is that of IEEE 754, so every implementation gives the same bits.
+pub(crate) trait Eight: Copy {
+    fn load(from: &[f64; 8]) -> Self;
+    fn store(self, to: &mut [f64; 8]);
+    fn splat(x: f64) -> Self;
+    fn add(self, other: Self) -> Self;
+    fn sub(self, other: Self) -> Self;
+    fn mul(self, other: Self) -> Self;
+    /// `self * b + c`, rounded once.
+    fn mul_add(self, b: Self, c: Self) -> Self;
+    /// The last first.
+    fn reverse(self) -> Self;
+}
+
+/// A computation written once over [`Eight`] and compiled for each width. `run` must be `#[inline(always)]`, as must
+/// all that it calls, and must hold no closures.
+pub(crate) trait Kernel {
+    fn run<V: Eight>(&mut self);
+}
+
+/// Runs a kernel with instructions of a given width; one that this machine lacks falls back to scalar.
+pub(crate) fn run_kernel(width: Width, kernel: &mut impl Kernel) {
+    if !width.is_available() {
+        return kernel.run::<[f64; 8]>();
+    }
+    match width {
+        Width::Scalar => kernel.run::<[f64; 8]>(),
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: `is_available` has just found the instructions this function was compiled for.
+        Width::Bits128 => unsafe { x86::kernel_128(kernel) },
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: as above.
+        Width::Bits256 => unsafe { x86::kernel_256(kernel) },
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: as above.
+        Width::Bits512 => unsafe { x86::kernel_512(kernel) },
+        #[cfg(not(target_arch = "x86_64"))]
+        _ => kernel.run::<[f64; 8]>(),
+    }
+}
+
+/// What works everywhere.
+impl Eight for [f64; 8] {
+    #[inline(always)]
+    fn load(from: &[f64; 8]) -> Self {
+        *from
+    }
+    #[inline(always)]
+    fn store(self, to: &mut [f64; 8]) {
+        *to = self;
+    }
+    #[inline(always)]
+    fn splat(x: f64) -> Self {
+        [x; 8]
+    }
+    #[inline(always)]
+    fn add(mut self, other: Self) -> Self {
+        for l in 0..8 {
+            self[l] += other[l];
+        }
+        self
+    }
+    #[inline(always)]
+    fn sub(mut self, other: Self) -> Self {
+        for l in 0..8 {
+            self[l] -= other[l];
+        }
+        self
+    }
+    #[inline(always)]
+    fn mul(mut self, other: Self) -> Self {
+        for l in 0..8 {
+            self[l] *= other[l];
+        }
+        self
+    }
+    #[inline(always)]
+    fn mul_add(mut self, b: Self, c: Self) -> Self {
+        for l in 0..8 {
+            self[l] = self[l].mul_add(b[l], c[l]);
+        }
+        self
+    }
+    #[inline(always)]
+    fn reverse(mut self) -> Self {
+        <[f64]>::reverse(&mut self);
+        self
+    }
+}
+
 #[cfg(target_arch = "x86_64")]
 mod x86 {
     use std::arch::x86_64::*;
 
-    use super::{Cascade, Job, TILE, Tile, Turn, lanes};
+    use super::{Cascade, Eight, Job, Kernel, TILE, Tile, Turn, lanes};
+
+    #[target_feature(enable = "avx,fma")]
+    pub(super) fn kernel_128(kernel: &mut impl Kernel) {
+        kernel.run::<[f64; 8]>();
+    }
+
+    #[target_feature(enable = "avx2,fma")]
+    pub(super) fn kernel_256(kernel: &mut impl Kernel) {
+        kernel.run::<Pair>();
+    }
+
+    #[target_feature(enable = "avx512f,avx512vl,avx512dq,avx512bw,avx2,fma")]
+    pub(super) fn kernel_512(kernel: &mut impl Kernel) {
+        kernel.run::<Whole>();
+    }
+
+    /// Eight doubles in two registers. Private to this module: only `kernel_256` names it.
+    #[derive(Clone, Copy)]
+    struct Pair(__m256d, __m256d);
+
+    /// Eight doubles in one register. Only `kernel_512` names it.
+    #[derive(Clone, Copy)]
+    struct Whole(__m512d);
+
+    // SAFETY of all below: the machine has the instructions, as only the functions above name these types; a load or
+    // store touches the eight doubles of its array.
+    macro_rules! eight {
+        ($name:ident, |$from:ident| $load:expr, |$v:ident, $to:ident| $store:expr, |$x:ident| $splat:expr,
+         |$a:ident, $b:ident| $add:expr, $sub:expr, $mul:expr, |$c:ident| $fma:expr, $reverse:expr) => {
+            impl Eight for $name {
+                #[inline(always)]
+                fn load($from: &[f64; 8]) -> Self {
+                    let $from = $from.as_ptr();
+                    unsafe { $load }
+                }
+                #[inline(always)]
+                fn store(self, $to: &mut [f64; 8]) {
+                    let ($v, $to) = (self, $to.as_mut_ptr());
+                    unsafe { $store }
+                }
+                #[inline(always)]
+                fn splat($x: f64) -> Self {
+                    unsafe { $splat }
+                }
+                #[inline(always)]
+                fn add(self, $b: Self) -> Self {
+                    let $a = self;
+                    unsafe { $add }
+                }
+                #[inline(always)]
+                fn sub(self, $b: Self) -> Self {
+                    let $a = self;
+                    unsafe { $sub }
+                }
+                #[inline(always)]
+                fn mul(self, $b: Self) -> Self {
+                    let $a = self;
+                    unsafe { $mul }
+                }
+                #[inline(always)]
+                fn mul_add(self, $b: Self, $c: Self) -> Self {
+                    let $a = self;
+                    unsafe { $fma }
+                }
+                #[inline(always)]
+                fn reverse(self) -> Self {
+                    let $a = self;
+                    unsafe { $reverse }
+                }
+            }
+        };
+    }
+    eight!(
+        Pair,
+        |from| Pair(_mm256_loadu_pd(from), _mm256_loadu_pd(from.add(4))),
+        |v, to| {
+            _mm256_storeu_pd(to, v.0);
+            _mm256_storeu_pd(to.add(4), v.1)
+        },
+        |x| Pair(_mm256_set1_pd(x), _mm256_set1_pd(x)),
+        |a, b| Pair(_mm256_add_pd(a.0, b.0), _mm256_add_pd(a.1, b.1)),
+        Pair(_mm256_sub_pd(a.0, b.0), _mm256_sub_pd(a.1, b.1)),
+        Pair(_mm256_mul_pd(a.0, b.0), _mm256_mul_pd(a.1, b.1)),
+        |c| Pair(_mm256_fmadd_pd(a.0, b.0, c.0), _mm256_fmadd_pd(a.1, b.1, c.1)),
+        Pair(_mm256_permute4x64_pd::<0x1B>(a.1), _mm256_permute4x64_pd::<0x1B>(a.0))
+    );
+    eight!(
+        Whole,
+        |from| Whole(_mm512_loadu_pd(from)),
+        |v, to| _mm512_storeu_pd(to, v.0),
+        |x| Whole(_mm512_set1_pd(x)),
+        |a, b| Whole(_mm512_add_pd(a.0, b.0)),
+        Whole(_mm512_sub_pd(a.0, b.0)),
+        Whole(_mm512_mul_pd(a.0, b.0)),
+        |c| Whole(_mm512_fmadd_pd(a.0, b.0, c.0)),
+        Whole(_mm512_permutexvar_pd(_mm512_set_epi64(0, 1, 2, 3, 4, 5, 6, 7), a.0))
+    );
 
     #[target_feature(enable = "avx,fma")]
     pub(super) fn run_128(cascade: &Cascade, jobs: &mut [Job<'_>]) {
