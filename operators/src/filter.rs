@@ -11,7 +11,7 @@ pub mod dispatch;
 pub mod lanes;
 
 pub use cascade::{Cascade, CascadeState, Precision};
-pub use conditioning::{Conditioning, cascade_for};
+pub use conditioning::{BandPass, Conditioning, cascade_for};
 pub use design::{Band, DesignError, Section, butterworth, notch};
 pub use dispatch::Width;
 pub use lanes::{Job, filter_many};
