@@ -14,6 +14,7 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use crate::config::{Config, RuleConfig};
+use crate::decode::{CountsForm, Form};
 use crate::infer::PlannedModel;
 use crate::plan::{BUILD, Plan};
 use crate::risk::{self, Priority, Rule};
@@ -113,6 +114,7 @@ pub fn plan(config: &Config, text: &str, file: &str, strict: bool) -> Result<Pla
         check.fault("conditioning", e.to_string(), "");
     }
     check.loopback(&config.http.listen);
+    let form = check.form(config);
     let operators = check.operators(config);
     let scores = check.scores(config);
     let models = check.models(config, strict);
@@ -124,6 +126,7 @@ pub fn plan(config: &Config, text: &str, file: &str, strict: bool) -> Result<Pla
         lateness: Span::from_seconds(config.input.lateness_s),
         quiet: Span::from_seconds(config.input.quiet_s),
         silent: Span::from_seconds(config.input.silent_s),
+        form,
         conditioning: config.conditioning.clone(),
         config_hash: hash(config, &operators, &models),
         operators,
@@ -132,6 +135,7 @@ pub fn plan(config: &Config, text: &str, file: &str, strict: bool) -> Result<Pla
         rules,
         archive_roll: Span::from_seconds(config.archive.roll_s),
         features: config.pipeline.features,
+        predictions: false,
         beats: false,
         live: config.http.live,
         build: BUILD,
@@ -171,6 +175,21 @@ impl Check<'_> {
         }
     }
 
+    fn form(&mut self, config: &Config) -> Form {
+        let Some(counts) = &config.input.counts else { return Form::Frames };
+        match CountsForm::new(counts) {
+            Ok(form) => Form::Counts(form),
+            Err((key, reason)) => {
+                self.fault(
+                    &format!("input.counts.{key}"),
+                    reason,
+                    "`auscult list channels` shows the channels",
+                );
+                Form::Frames
+            }
+        }
+    }
+
     fn operators(&mut self, config: &Config) -> Vec<(&'static auscult_operators::operator::Spec, Value)> {
         let names: Vec<&str> = registry::OPERATORS.iter().map(|s| s.name).collect();
         for name in config.operators.keys() {
@@ -183,8 +202,9 @@ impl Check<'_> {
             }
         }
         for name in &config.pipeline.disabled {
-            if !names.contains(&name.as_str()) {
-                self.fault("pipeline.disabled", format!("no operator `{name}`"), &did_you_mean(name, &names));
+            if !names.contains(&name.as_str()) && !score::SCORES.iter().any(|s| s.name == name) {
+                let reason = format!("no operator or score `{name}`");
+                self.fault("pipeline.disabled", reason, &did_you_mean(name, &names));
             }
         }
         let mut out = Vec::new();
@@ -213,7 +233,8 @@ impl Check<'_> {
             }
         }
         let params = |name: &str| config.scores.get(name).cloned().unwrap_or_default();
-        score::SCORES.iter().map(|s| (*s, params(s.name))).collect()
+        let there = |s: &&&score::ScoreSpec| !config.pipeline.disabled.iter().any(|d| d == s.name);
+        score::SCORES.iter().filter(there).map(|s| (*s, params(s.name))).collect()
     }
 
     fn models(&mut self, config: &Config, strict: bool) -> Vec<PlannedModel> {

@@ -2,6 +2,8 @@
 //! In: rows gathered by the compute hop. Out: per row a probability, a refusal or a failure; a row's outcome never
 //! depends on which other rows are computed with it.
 
+use std::sync::Arc;
+
 use auscult_models::manifest::Manifest;
 use auscult_models::predict::Failure;
 use auscult_models::{Model, ModelIdentity, Outcome, Package, Predictor, Row, Runtime, features, logistic};
@@ -19,6 +21,8 @@ pub struct PlannedModel {
     pub identity: ModelIdentity,
     /// Why it cannot run, if it cannot.
     pub unavailable: Option<String>,
+    /// Name and version, for whatever is told of it.
+    label: (Arc<str>, Arc<str>),
     package: Package,
     runtime: Option<&'static Runtime>,
 }
@@ -38,7 +42,9 @@ impl PlannedModel {
                 (Err(_), true) => "none".into(),
             },
         };
+        let label = (manifest.name.as_str().into(), manifest.version.as_str().into());
         let mut planned = Self {
+            label,
             manifest,
             identity,
             unavailable: runtime.as_ref().err().filter(|_| needs_runtime).cloned(),
@@ -77,6 +83,25 @@ pub(crate) struct Due {
     pub model: usize,
     row: Row,
     outcome: Option<Outcome>,
+}
+
+/// What a model said of one patient at one time.
+#[derive(Clone, Debug)]
+pub struct Prediction {
+    /// Name of the model.
+    pub model: Arc<str>,
+    /// Its version.
+    pub version: Arc<str>,
+    /// What it said.
+    pub outcome: Outcome,
+}
+
+impl Due {
+    /// The answer as it stands.
+    pub(crate) fn prediction(&self, plan: &Plan) -> Option<Prediction> {
+        let (model, version) = plan.models[self.model].label.clone();
+        Some(Prediction { model, version, outcome: self.outcome.clone()? })
+    }
 }
 
 /// What a model last said of a patient.

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use auscult_operators::signal::{EventTime, Frame};
+use bytes::Bytes;
 
 use crate::accounts::Accounts;
 use crate::align::SampleCounts;
@@ -40,6 +41,20 @@ impl Local {
         let at = place(frame.patient.expose().as_bytes(), n);
         let partition = &mut self.partitions[at];
         partition.waiting.push(recording::record(frame, partition.next));
+        partition.next += 1;
+        (partition.waiting.len() >= self.batch).then(|| (at, self.step(at)))
+    }
+
+    /// Appends a record as it is to a partition. Effects come once a batch is full.
+    pub fn append_record(
+        &mut self,
+        at: usize,
+        timestamp: EventTime,
+        key: Bytes,
+        value: Bytes,
+    ) -> Option<(usize, Effects)> {
+        let partition = &mut self.partitions[at];
+        partition.waiting.push(Record { offset: partition.next, timestamp, key, value, json: false });
         partition.next += 1;
         (partition.waiting.len() >= self.batch).then(|| (at, self.step(at)))
     }

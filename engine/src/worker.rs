@@ -104,7 +104,7 @@ impl Worker {
                 effects.list.reserve(records.len());
                 for (at, record) in records.iter().enumerate() {
                     self.pass_time(record, &mut effects);
-                    match decode::decode(record) {
+                    match decode::decode_as(&self.plan.form, record) {
                         Decoded::Frame(frame) => self.align(frame, at, record, &mut effects),
                         Decoded::Tick => self.accounts.ticks += 1,
                         Decoded::Reject(reject) => self.reject(at, record, reject, &mut effects),

@@ -122,6 +122,7 @@ impl Archive {
                 Effect::Roll
                 | Effect::Aside(..)
                 | Effect::Features(..)
+                | Effect::Predictions(..)
                 | Effect::Beats(..)
                 | Effect::Glance(..) => {}
             }

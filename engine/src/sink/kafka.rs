@@ -121,7 +121,11 @@ impl KafkaSink {
                     headers: vec![("content-type", "application/json".into())],
                 })
             }
-            Effect::Frame(..) | Effect::Beats(..) | Effect::Glance(..) | Effect::Roll => None,
+            Effect::Frame(..)
+            | Effect::Predictions(..)
+            | Effect::Beats(..)
+            | Effect::Glance(..)
+            | Effect::Roll => None,
         }
     }
 
