@@ -12,7 +12,7 @@ use crate::error::RunError;
 use crate::limits;
 
 /// Bytes read at a time.
-const BLOCK: usize = 1 << 18;
+const BLOCK: usize = 1 << 16;
 
 /// Longest record read; what is over the limit of a message is left to the decoder to refuse.
 const RECORD_MAX: usize = 16 * limits::FRAME_BYTES.max as usize;
