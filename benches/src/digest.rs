@@ -54,7 +54,7 @@ impl Digest {
                 Effect::Beats(_, beats) => self.put(3, format_args!("{offset} {beats:?}")),
                 Effect::Frame(_, fate) => self.put(4, format_args!("{offset} {fate:?}")),
                 Effect::Aside(_, reject) => self.put(4, format_args!("{offset} {reject:?}")),
-                Effect::Roll | Effect::Glance(_) => {}
+                Effect::Roll | Effect::Glance(_) | Effect::State(..) => {}
             }
         }
     }

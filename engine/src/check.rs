@@ -67,12 +67,13 @@ const LATENESS: Bound = Bound { name: "input.lateness_s", min: 0.0, max: 600.0, 
 const QUIET: Bound = Bound { name: "input.quiet_s", min: 1.0, max: 3600.0, unit: "s" };
 const SILENT: Bound = Bound { name: "input.silent_s", min: 1.0, max: 3600.0, unit: "s" };
 const ROLL: Bound = Bound { name: "archive.roll_s", min: 1.0, max: 86_400.0, unit: "s" };
+const STATE: Bound = Bound { name: "state.every_s", min: 1.0, max: 3600.0, unit: "s" };
 const RULE_FOR: Bound = Bound { name: "rules.for_s", min: 0.0, max: 86_400.0, unit: "s" };
 const RULE_KEEP: Bound = Bound { name: "rules.keep_for_s", min: 0.0, max: 86_400.0, unit: "s" };
 const COMMIT: Bound = Bound { name: "kafka.commit_ms", min: 10.0, max: 10_000.0, unit: "ms" };
 
 /// Bounds of plain keys, by key path. The reference page prints them.
-pub const BOUNDS: &[Bound] = &[LATENESS, QUIET, SILENT, ROLL, COMMIT, RULE_FOR, RULE_KEEP];
+pub const BOUNDS: &[Bound] = &[LATENESS, QUIET, SILENT, ROLL, STATE, COMMIT, RULE_FOR, RULE_KEEP];
 
 /// Reads a configuration.
 ///
@@ -100,6 +101,7 @@ pub fn plan(config: &Config, text: &str, file: &str, strict: bool) -> Result<Pla
         (&QUIET, config.input.quiet_s),
         (&SILENT, config.input.silent_s),
         (&ROLL, config.archive.roll_s),
+        (&STATE, config.state.every_s),
         (&COMMIT, config.kafka.commit_ms as f64),
     ];
     for (bound, value) in spans {
@@ -134,6 +136,7 @@ pub fn plan(config: &Config, text: &str, file: &str, strict: bool) -> Result<Pla
         models,
         rules,
         archive_roll: Span::from_seconds(config.archive.roll_s),
+        state_every: Span::from_seconds(config.state.every_s),
         features: config.pipeline.features,
         predictions: false,
         beats: false,

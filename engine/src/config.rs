@@ -33,6 +33,8 @@ pub struct Config {
     pub rules: Vec<RuleConfig>,
     /// The Parquet archive.
     pub archive: Archive,
+    /// Snapshots for recovery.
+    pub state: State,
     /// Dashboard, metrics and health.
     pub http: Http,
 }
@@ -49,6 +51,7 @@ impl Default for Config {
             models: Models::default(),
             rules: default_rules(),
             archive: Archive::default(),
+            state: State::default(),
             http: Http::default(),
         }
     }
@@ -233,6 +236,20 @@ pub struct Archive {
 impl Default for Archive {
     fn default() -> Self {
         Self { dir: None, roll_s: 60.0 }
+    }
+}
+
+/// Snapshots for recovery.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct State {
+    /// Each patient that has changed is written to the state topic about this often, in seconds of partition time.
+    pub every_s: f64,
+}
+
+impl Default for State {
+    fn default() -> Self {
+        Self { every_s: 60.0 }
     }
 }
 

@@ -30,6 +30,8 @@ pub enum Effect {
     Beats(PatientId, Vec<Beat>),
     /// A look at one bed, if somebody looks.
     Glance(Box<Glance>),
+    /// A record of the state topic: key, and value or tombstone.
+    State(Vec<u8>, Option<Vec<u8>>),
     /// The archive's files of this partition end before the record that caused this.
     Roll,
 }

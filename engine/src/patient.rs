@@ -15,8 +15,63 @@ use crate::risk::RuleState;
 /// Epochs whose place in the log is remembered, for the evidence of events.
 const EVIDENCE_EPOCHS: usize = 10;
 
+/// One snapshot that stands in the state topic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Kept {
+    /// It holds every record below this offset.
+    pub offset: i64,
+    /// Offset of the first record that changed the patient since, if any.
+    pub since: Option<i64>,
+}
+
+/// Where a patient stands in the log, and which of its snapshots are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// Offset of its first record: what happens to several patients at one record happens in this order.
+    pub first: i64,
+    /// Its snapshots, by slot.
+    pub kept: [Option<Kept>; 2],
+}
+
+impl Place {
+    /// Notes that a record has changed the patient.
+    pub fn touch(&mut self, offset: i64) {
+        for kept in self.kept.iter_mut().flatten().filter(|k| offset >= k.offset) {
+            kept.since.get_or_insert(offset);
+        }
+    }
+
+    /// The latest snapshot.
+    pub fn newest(&self) -> Option<Kept> {
+        self.kept.iter().flatten().copied().max_by_key(|k| k.offset)
+    }
+
+    /// The offset from which the log must be read to recover the patient, if snapshots above `most` must not be used:
+    /// that of the first change since the latest one, or the patient's first record. `None` if nothing has changed.
+    pub fn needs(&self, most: i64) -> Option<i64> {
+        let usable = self.kept.iter().flatten().filter(|k| k.offset <= most);
+        usable.max_by_key(|k| k.offset).map_or(Some(self.first), |k| k.since)
+    }
+
+    /// The slot of the next snapshot: that of the older one.
+    pub fn next_slot(&self) -> usize {
+        let at = |slot: usize| self.kept[slot].map(|k| k.offset);
+        usize::from(at(0) > at(1))
+    }
+}
+
+/// What is written of a patient beside the sections that depend on configuration, by value or by reference.
+pub(crate) type Saved = (
+    EventTime,
+    [bool; 3],
+    Values,
+    Vec<(ChannelId, EventTime)>,
+    ([Evidence; EVIDENCE_EPOCHS], usize),
+    Timeline,
+);
+
 /// State of one channel's conditioning chain.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub struct Chain {
     /// Which channel.
     pub channel: ChannelId,
@@ -39,6 +94,8 @@ pub struct ToldScore {
 pub struct Patient {
     /// Who.
     pub id: PatientId,
+    /// Where in the log.
+    pub place: Place,
     /// Event-time order.
     pub timeline: Timeline,
     /// Partition time of the last frame that was taken in.
@@ -72,9 +129,10 @@ impl Patient {
     ///
     /// # Errors
     /// [`ParamError`] if the plan holds parameters that an operator refuses; `check` finds those first.
-    pub fn new(id: PatientId, plan: &Plan, now: EventTime) -> Result<Self, ParamError> {
+    pub fn new(id: PatientId, plan: &Plan, now: EventTime, first: i64) -> Result<Self, ParamError> {
         Ok(Self {
             id,
+            place: Place { first, kept: [None; 2] },
             timeline: Timeline::default(),
             last_heard: now,
             // Until the first frame is taken in.
@@ -91,6 +149,31 @@ impl Patient {
             evidence: Default::default(),
             evidence_at: 0,
         })
+    }
+
+    /// What is written of it, beside its sections.
+    pub(crate) fn saved(&self) -> impl Serialize {
+        let flags = [self.silent, self.flushed, self.standby];
+        let evidence = (&self.evidence, self.evidence_at);
+        (self.last_heard, flags, &self.values, &self.waves, evidence, &self.timeline)
+    }
+
+    /// Takes over what was written.
+    pub(crate) fn take(&mut self, saved: Saved) {
+        (
+            self.last_heard,
+            [self.silent, self.flushed, self.standby],
+            self.values,
+            self.waves,
+            (self.evidence, self.evidence_at),
+            self.timeline,
+        ) = saved;
+    }
+
+    /// When it is to be looked at, unless it is silent.
+    pub fn deadline(&self, plan: &Plan) -> Option<EventTime> {
+        let wait = if self.flushed { plan.silent } else { plan.quiet };
+        (!self.silent).then(|| self.last_heard + wait)
     }
 
     /// Remembers the place in the log of one epoch.

@@ -37,6 +37,8 @@ pub struct Plan {
     pub rules: Vec<Rule>,
     /// Partition time between two ends of archive files.
     pub archive_roll: Span,
+    /// Partition time between two snapshots of a patient.
+    pub state_every: Span,
     /// Whether features are told.
     pub features: bool,
     /// Whether what models say is told as it is, besides what rules make of it.

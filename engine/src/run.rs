@@ -18,6 +18,7 @@ use crate::commands::Desk;
 use crate::config::Config;
 use crate::effects::Effect;
 use crate::error::RunError;
+use crate::failpoint;
 use crate::metrics::Status;
 use crate::plan::Plan;
 use crate::shard::{Shard, Turn};
@@ -111,10 +112,12 @@ impl Service<'_> {
     fn until(&mut self, stop: &AtomicBool) -> Result<(), RunError> {
         let wait = Duration::from_millis(self.config.kafka.commit_ms);
         while !stop.load(Ordering::Relaxed) {
+            failpoint::hit(failpoint::BEFORE_POLL);
             let mut batch = BTreeMap::new();
             for change in self.source.poll(wait, TURN_RECORDS, &mut batch)? {
                 self.change(&change);
             }
+            failpoint::hit(failpoint::AFTER_POLL);
             self.turn(batch)?;
             self.pass_time();
             self.publish();
@@ -280,6 +283,7 @@ impl Service<'_> {
 
     /// Ends the archive's files and says goodbye, so that no watchdog rings.
     fn leave(&mut self) {
+        failpoint::hit(failpoint::IN_SHUTDOWN);
         let mut last = Vec::new();
         for (partition, shard) in &mut self.shards {
             last.push((*partition, shard.worker.step(Event::Stop).list));
@@ -287,6 +291,7 @@ impl Service<'_> {
         for (partition, effects) in last {
             self.to_archive(ToArchive::Effects(partition, effects));
         }
+        failpoint::hit(failpoint::BEFORE_GOODBYE);
         self.heartbeat("leaving");
         self.side.flush();
         info!("stopped");

@@ -8,9 +8,11 @@ use auscult_operators::signal::EventTime;
 
 use crate::clock;
 use crate::effects::{Effect, Effects};
+use crate::failpoint;
 use crate::limits;
 use crate::plan::Plan;
 use crate::source::Record;
+use crate::state::Start;
 use crate::worker::{Event, Worker};
 
 /// One owned partition.
@@ -39,6 +41,11 @@ impl Shard {
         Self { worker: Worker::new(plan), told_below, next: 0, heard: clock::instant() }
     }
 
+    /// A partition taken over from its state records, see [`crate::state::Restore`].
+    pub fn taken_over(worker: Worker, start: &Start) -> Self {
+        Self { worker, told_below: start.told_below, next: start.offset, heard: clock::instant() }
+    }
+
     /// Takes records in.
     pub fn turn(&mut self, records: Vec<Record>) -> Turn {
         let mut effects = Effects::default();
@@ -52,6 +59,10 @@ impl Shard {
                 }
             }
             effects.list.append(&mut told);
+            failpoint::hit(failpoint::IN_STEP);
+            if !self.caught_up() {
+                failpoint::hit(failpoint::IN_CATCH_UP);
+            }
         }
         if let Some(last) = records.last() {
             self.next = last.offset + 1;

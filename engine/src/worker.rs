@@ -18,14 +18,20 @@ use crate::patient::Patient;
 use crate::plan::Plan;
 use crate::risk;
 use crate::source::Record;
+use crate::state::{self, Keeper, Loaded, Start};
 
 /// Everything that can wake a worker.
 #[derive(Debug)]
 pub enum Event<'a> {
     /// Records of its partition, in log order.
     Records(&'a [Record]),
-    /// The log is at its end for good: close the archive's files.
+    /// Archive files on disk hold every record below this offset.
+    Archived(i64),
+    /// The owner gives the partition up: close the archive's files.
     Stop,
+    /// The owner gives the partition up, and the archive's files are closed: write down what has changed. All records
+    /// below this offset have been taken in.
+    Save(i64),
 }
 
 /// One step's unit of work after alignment, in log order.
@@ -67,8 +73,11 @@ pub struct Worker {
     /// When to look whether a patient has gone quiet or silent.
     deadlines: BTreeSet<(EventTime, usize)>,
     rolled: Option<i64>,
+    /// Snapshots, if the worker is to be recovered.
+    keeper: Option<Keeper>,
     /// What became of every frame.
     pub accounts: Accounts,
+    samples: SampleCounts,
     patients_max: u64,
     work: Vec<Work>,
     computed: Vec<Computed>,
@@ -88,12 +97,21 @@ impl Worker {
             partition_time: None,
             deadlines: BTreeSet::new(),
             rolled: None,
+            keeper: None,
             accounts: Accounts::default(),
+            samples: SampleCounts::default(),
             patients_max: limits::SHARD_PATIENTS.max,
             work: Vec::new(),
             computed: Vec::new(),
             sealed: Vec::new(),
         }
+    }
+
+    /// A worker that goes on where a predecessor stood, see [`crate::state`].
+    pub(crate) fn resume(plan: Arc<Plan>, start: &Start, patients: Vec<Loaded>, accounts: Accounts) -> Self {
+        let keeper = Keeper::resume(&plan, start, patients);
+        let rolled = start.time.map(|t| slot(t, plan.archive_roll));
+        Self { partition_time: start.time, rolled, keeper: Some(keeper), accounts, ..Self::new(plan) }
     }
 
     /// Takes one event in and says what is to be done.
@@ -103,21 +121,36 @@ impl Worker {
             Event::Records(records) => {
                 effects.list.reserve(records.len());
                 for (at, record) in records.iter().enumerate() {
-                    self.pass_time(record, &mut effects);
-                    match decode::decode_as(&self.plan.form, record) {
-                        Decoded::Frame(frame) => self.align(frame, at, record, &mut effects),
-                        Decoded::Tick => self.accounts.ticks += 1,
-                        Decoded::Reject(reject) => self.reject(at, record, reject, &mut effects),
-                    }
+                    self.record(at, record, &mut effects);
                     if self.work.len() >= CHUNK {
                         self.walk(&mut effects);
                     }
                 }
                 self.walk(&mut effects);
             }
+            Event::Archived(below) => {
+                if let Some(keeper) = &mut self.keeper {
+                    keeper.archived(below);
+                }
+            }
             Event::Stop => effects.push(i64::MAX, Effect::Roll),
+            Event::Save(offset) => self.save_all(offset, &mut effects),
         }
         effects
+    }
+
+    fn record(&mut self, at: usize, record: &Record, effects: &mut Effects) {
+        self.install(record.offset);
+        self.pass_time(record, effects);
+        if self.keeper.as_ref().is_some_and(|k| k.contains(&record.key)) {
+            // The snapshot that its patient waits for holds it.
+            return;
+        }
+        match decode::decode_as(&self.plan.form, record) {
+            Decoded::Frame(frame) => self.align(frame, at, record, effects),
+            Decoded::Tick => self.accounts.ticks += u64::from(self.counts(record.offset)),
+            Decoded::Reject(reject) => self.reject(at, record, reject, effects),
+        }
     }
 
     /// Hops 4 to 6 for all work at hand.
@@ -132,15 +165,23 @@ impl Worker {
 
     /// Hop 3: what the frame is, and the epochs it seals.
     fn align(&mut self, frame: Arc<Frame>, at: usize, record: &Record, effects: &mut Effects) {
-        let patient = match self.patient(&frame) {
+        let patient = match self.patient(&frame, record.offset) {
             Ok(patient) => patient,
             Err(reject) => return self.reject(at, record, reject, effects),
         };
+        let counted = self.counts(record.offset);
         let p = &mut self.patients[patient];
+        let before = p.timeline.counts;
+        p.place.touch(record.offset);
         let fate = p.timeline.take(&frame, record.offset);
-        self.accounts.count(fate);
+        if counted {
+            self.accounts.count(fate);
+        }
         if fate == Fate::Processed {
             p.timeline.seal_due(self.plan.lateness, &mut self.sealed);
+        }
+        self.samples.add(&p.timeline.counts.since(&before));
+        if fate == Fate::Processed {
             self.queue(patient, record.offset);
             self.heard(patient);
         }
@@ -151,20 +192,72 @@ impl Worker {
     fn pass_time(&mut self, record: &Record, effects: &mut Effects) {
         let before = self.partition_time;
         let now = before.map_or(record.timestamp, |t| t.max(record.timestamp));
+        if before == Some(now) {
+            return;
+        }
+        self.save_due(record.offset, before, now, effects);
         self.partition_time = Some(now);
-        let slot = now.micros().div_euclid(self.plan.archive_roll.micros());
+        let slot = slot(now, self.plan.archive_roll);
         if self.rolled.is_some_and(|s| s != slot) {
             self.walk(effects);
             effects.push(record.offset, Effect::Roll);
         }
         self.rolled = Some(slot);
-        if before == Some(now) {
-            return;
+        let mut due = Vec::new();
+        while let Some(next) = self.deadlines.first().copied().filter(|d| d.0 <= now) {
+            self.deadlines.remove(&next);
+            due.push(next.1);
         }
-        while let Some((due, patient)) = self.deadlines.first().copied().filter(|d| d.0 <= now) {
-            self.deadlines.remove(&(due, patient));
-            self.fall_quiet(patient, now, record.offset);
+        // By their place in the log, which a worker that was recovered knows too.
+        due.sort_by_key(|p| self.patients[*p].place.first);
+        due.into_iter().for_each(|patient| self.fall_quiet(patient, now, record.offset));
+    }
+
+    /// Writes down the patients whose turn it is, and the mark: what stood before this record.
+    fn save_due(&mut self, offset: i64, before: Option<EventTime>, now: EventTime, effects: &mut Effects) {
+        let Some(due) = self.keeper.as_mut().and_then(|k| k.turn(offset, before, now)) else { return };
+        self.walk(effects);
+        self.save(offset, due, effects);
+    }
+
+    /// Writes down every patient that has changed.
+    fn save_all(&mut self, offset: i64, effects: &mut Effects) {
+        self.install(offset);
+        if self.keeper.as_ref().is_some_and(|k| k.may_save(offset)) {
+            self.save(offset, (0..self.patients.len()).collect(), effects);
         }
+    }
+
+    fn save(&mut self, offset: i64, due: Vec<usize>, effects: &mut Effects) {
+        let Self { keeper: Some(keeper), patients, partition_time, accounts, .. } = self else { return };
+        for at in due {
+            let patient = &mut patients[at];
+            if let Some((slot, bytes)) = keeper.save(offset, *partition_time, patient) {
+                let key = state::patient_key(patient.id.expose(), slot);
+                effects.push(offset, Effect::State(key, Some(bytes)));
+            }
+        }
+        let mark = keeper.mark((offset, *partition_time), patients, accounts);
+        effects.push(offset, Effect::State(state::MARK_KEY.to_vec(), Some(mark.save())));
+    }
+
+    /// Patients whose snapshot the log has reached take their place.
+    fn install(&mut self, offset: i64) {
+        while let Some(loaded) = self.keeper.as_mut().and_then(|k| k.reached(offset)) {
+            let (at, patient) = (self.patients.len(), loaded.patient);
+            self.index.insert(patient.id.clone(), at);
+            self.samples.add(&patient.timeline.counts);
+            self.deadlines.extend(patient.deadline(&self.plan).map(|due| (due, at)));
+            if let Some(keeper) = &mut self.keeper {
+                keeper.met(at, &patient.id);
+            }
+            self.patients.push(patient);
+        }
+    }
+
+    /// Whether a record is to be counted: what a predecessor counted is in the accounts already.
+    fn counts(&self, offset: i64) -> bool {
+        self.keeper.as_ref().is_none_or(|k| k.counts(offset))
     }
 
     /// Looks at a patient not heard of for a while. What has arrived is sealed after the quiet time; after the silent
@@ -174,13 +267,17 @@ impl Worker {
         let quiet_at = p.last_heard + self.plan.quiet;
         let silent_at = p.last_heard + self.plan.silent;
         if now >= quiet_at && !p.flushed {
+            let before = p.timeline.counts;
             p.flushed = true;
+            p.place.touch(offset);
             p.timeline.seal_all(&mut self.sealed);
+            self.samples.add(&p.timeline.counts.since(&before));
             self.queue(patient, offset);
         }
         let p = &mut self.patients[patient];
         if now >= silent_at && !p.silent {
             p.silent = true;
+            p.place.touch(offset);
             if let Some(newest) = p.timeline.newest().filter(|_| !p.timeline.ended()) {
                 let span = self.plan.silent;
                 self.work.push(Work { patient, offset, item: Item::Silence { span, newest } });
@@ -212,23 +309,29 @@ impl Worker {
         (p.last_heard, p.silent, p.flushed) = (now, false, false);
     }
 
-    fn patient(&mut self, frame: &Frame) -> Result<usize, Reject> {
+    fn patient(&mut self, frame: &Frame, offset: i64) -> Result<usize, Reject> {
         if let Some(known) = self.index.get(&frame.patient) {
             return Ok(*known);
         }
         let at = self.patients.len();
-        if at as u64 >= self.patients_max {
-            return Err(Reject::over("too_many_patients", &limits::SHARD_PATIENTS, at + 1));
+        let known = at + self.keeper.as_ref().map_or(0, |k| k.waiting_since(offset));
+        if known as u64 >= self.patients_max {
+            return Err(Reject::over("too_many_patients", &limits::SHARD_PATIENTS, known + 1));
         }
         let now = self.partition_time.unwrap_or_default();
-        let new = Patient::new(frame.patient.clone(), &self.plan, now);
+        let new = Patient::new(frame.patient.clone(), &self.plan, now, offset);
         self.patients.push(new.map_err(|e| Reject::new("too_many_patients", e.to_string()))?);
         self.index.insert(frame.patient.clone(), at);
+        if let Some(keeper) = &mut self.keeper {
+            keeper.met(at, &frame.patient);
+        }
         Ok(at)
     }
 
     fn reject(&mut self, at: usize, record: &Record, reject: Reject, effects: &mut Effects) {
-        self.accounts.rejected(reject.code);
+        if self.counts(record.offset) {
+            self.accounts.rejected(reject.code);
+        }
         effects.push(record.offset, Effect::Aside(at, reject));
     }
 
@@ -239,15 +342,18 @@ impl Worker {
 
     /// What became of every sample.
     pub fn sample_counts(&self) -> SampleCounts {
-        let mut all = SampleCounts::default();
-        self.patients.iter().for_each(|p| all.add(&p.timeline.counts));
-        all
+        self.samples
     }
 
     /// Largest broker timestamp seen.
     pub fn partition_time(&self) -> Option<EventTime> {
         self.partition_time
     }
+}
+
+/// The span of the archive that a time falls into.
+fn slot(time: EventTime, roll: Span) -> i64 {
+    time.micros().div_euclid(roll.micros())
 }
 
 #[cfg(test)]

@@ -20,6 +20,7 @@ pub use super::parquet_table::ArchiveError;
 use super::parquet_table::Table;
 use crate::align::{Evidence, Fate};
 use crate::effects::Effect;
+use crate::failpoint;
 
 /// Rows gathered before they are handed to the encoder.
 const BATCH_ROWS: usize = 512;
@@ -120,6 +121,7 @@ impl Archive {
                     self.body(Kind::Events, &e.id, &e.patient, e.event_time_us, &e.kind, e, evidence)?;
                 }
                 Effect::Roll
+                | Effect::State(..)
                 | Effect::Aside(..)
                 | Effect::Features(..)
                 | Effect::Predictions(..)
@@ -207,6 +209,7 @@ impl Archive {
             open.table.finish(&open.folder, &name)?;
             self.files += 1;
         }
+        failpoint::hit(failpoint::ARCHIVE_BEFORE_HELD);
         self.held.advance(last)
     }
 }

@@ -145,7 +145,11 @@ impl Files {
                         })?;
                     }
                 }
-                Effect::Frame(..) | Effect::Beats(..) | Effect::Glance(..) | Effect::Roll => {}
+                Effect::Frame(..)
+                | Effect::Beats(..)
+                | Effect::Glance(..)
+                | Effect::State(..)
+                | Effect::Roll => {}
             }
         }
         Ok(())

@@ -7,6 +7,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use super::parquet_table::{ArchiveError, io_error};
+use crate::failpoint;
 
 /// The stretch of a partition's log that the archive holds.
 pub(super) struct Held {
@@ -54,6 +55,7 @@ impl Held {
         let mut file = File::create(&aside).map_err(io_error("create", &aside))?;
         let written = file.write_all(self.to.to_string().as_bytes()).and_then(|()| file.sync_all());
         written.map_err(io_error("write", &aside))?;
+        failpoint::hit(failpoint::STATE_SYNCED);
         fs::rename(&aside, &self.path).map_err(io_error("rename to", &self.path))
     }
 }

@@ -21,6 +21,7 @@ use crate::config;
 use crate::decode::Reject;
 use crate::effects::Effect;
 use crate::error::RunError;
+use crate::failpoint;
 use crate::limits;
 use crate::source::Record;
 use crate::source::kafka::{KafkaSource, client, frames_topic};
@@ -125,6 +126,7 @@ impl KafkaSink {
             | Effect::Predictions(..)
             | Effect::Beats(..)
             | Effect::Glance(..)
+            | Effect::State(..)
             | Effect::Roll => None,
         }
     }
@@ -186,6 +188,7 @@ impl KafkaSink {
         for attempt in 1..=ATTEMPTS {
             let error = match self.attempt(outputs, next, source) {
                 Ok(()) => {
+                    failpoint::hit(failpoint::AFTER_COMMIT);
                     self.commits += 1;
                     return Ok(());
                 }
@@ -196,6 +199,7 @@ impl KafkaSink {
             }
             let what = "a transaction did not end well; the producer is made again";
             warn!(code = "transaction", attempt, error = %error, "{what}");
+            failpoint::hit(failpoint::BEFORE_RENEW);
             self.producer = init(&self.config)?;
             let committed = source.committed(next)?;
             if next.iter().all(|(p, o)| committed.get(p).is_some_and(|c| c >= o)) {
@@ -214,16 +218,20 @@ impl KafkaSink {
         next: &BTreeMap<i32, i64>,
         source: &KafkaSource,
     ) -> Result<(), KafkaError> {
+        failpoint::hit(failpoint::BEFORE_PRODUCE);
         self.producer.begin_transaction()?;
         for output in outputs {
             self.send(output)?;
+            failpoint::hit(failpoint::IN_PRODUCE);
         }
         let mut offsets = TopicPartitionList::new();
         for (partition, offset) in next {
             offsets.add_partition_offset(&self.input_topic, *partition, Offset::Offset(*offset))?;
         }
         let group = source.group().ok_or(KafkaError::MessageProduction(RDKafkaErrorCode::UnknownMemberId))?;
+        failpoint::hit(failpoint::BEFORE_SEND_OFFSETS);
         self.producer.send_offsets_to_transaction(&offsets, &group, Timeout::After(TIMEOUT))?;
+        failpoint::hit(failpoint::AFTER_SEND_OFFSETS);
         self.producer.commit_transaction(Timeout::After(TIMEOUT))
     }
 

@@ -15,6 +15,8 @@ use parquet::file::properties::WriterProperties;
 use parquet::schema::types::ColumnPath;
 use thiserror::Error;
 
+use crate::failpoint;
+
 /// Rows in one row group: bounds the memory of a file being written.
 const ROW_GROUP_ROWS: usize = 8_192;
 
@@ -60,7 +62,8 @@ impl Table {
     pub(super) fn create(folder: &Path, name: &str, schema: Arc<Schema>) -> Result<Self, ArchiveError> {
         fs::create_dir_all(folder).map_err(io_error("create folder", folder))?;
         let aside = folder.join(format!(".{name}.tmp"));
-        let file = File::create(&aside).map_err(io_error("create", &aside))?;
+        let create = || failpoint::io(failpoint::ARCHIVE_CREATE).and_then(|()| File::create(&aside));
+        let file = create().map_err(io_error("create", &aside))?;
         let writer = ArrowWriter::try_new(file, schema, Some(properties()))
             .map_err(|source| ArchiveError::Encode { path: aside.clone(), source })?;
         Ok(Self { writer, aside })
@@ -77,12 +80,15 @@ impl Table {
         let Self { writer, aside } = self;
         let file =
             writer.into_inner().map_err(|source| ArchiveError::Encode { path: aside.clone(), source })?;
-        file.sync_all().map_err(io_error("sync", &aside))?;
+        let sync = failpoint::io(failpoint::ARCHIVE_WRITTEN).and_then(|()| file.sync_all());
+        sync.map_err(io_error("sync", &aside))?;
         let path = folder.join(name);
         if path.exists() {
             return fs::remove_file(&aside).map_err(io_error("remove", &aside));
         }
-        fs::rename(&aside, &path).map_err(io_error("rename to", &path))?;
+        let rename = failpoint::io(failpoint::ARCHIVE_SYNCED).and_then(|()| fs::rename(&aside, &path));
+        rename.map_err(io_error("rename to", &path))?;
+        failpoint::hit(failpoint::ARCHIVE_RENAMED);
         File::open(folder).and_then(|d| d.sync_all()).map_err(io_error("sync folder", folder))
     }
 }

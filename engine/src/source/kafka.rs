@@ -19,6 +19,7 @@ use tracing::{info, warn};
 use super::Record;
 use crate::config;
 use crate::error::RunError;
+use crate::failpoint;
 
 const TIMEOUT: Duration = Duration::from_secs(15);
 
@@ -58,6 +59,7 @@ impl Ownership {
     /// Every gained partition is read from its start: the state that follows from what was told already is built up
     /// again, and only what was not yet told is told.
     fn gain(&self, consumer: &BaseConsumer<Self>, tpl: &mut TopicPartitionList) -> Result<(), KafkaError> {
+        failpoint::hit(failpoint::IN_ASSIGN);
         let committed = consumer.committed_offsets(tpl.clone(), TIMEOUT)?;
         tpl.set_all_offsets(Offset::Beginning)?;
         consumer.incremental_assign(tpl)?;
@@ -72,6 +74,7 @@ impl Ownership {
     }
 
     fn lose(&self, consumer: &BaseConsumer<Self>, tpl: &TopicPartitionList) -> Result<(), KafkaError> {
+        failpoint::hit(failpoint::IN_REVOKE);
         let lost: Vec<Change> = tpl.elements().iter().map(|e| Change::Lose(e.partition())).collect();
         info!(partitions = lost.len(), "partitions lost");
         self.push(lost);

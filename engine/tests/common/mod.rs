@@ -178,6 +178,7 @@ pub fn line(effect: &Effect, base: usize) -> (&'static str, String) {
             ("glance", format!("{p} {at:?} {:?} {news2} {urgency} {:?} {strips}", g.values, g.alerts))
         }
         Effect::Roll => ("roll", "roll".into()),
+        Effect::State(key, value) => ("state", format!("{key:?} {}", value.as_ref().map_or(0, Vec::len))),
     }
 }
 

@@ -106,12 +106,12 @@ pub(crate) trait Eight: Copy {
 
 /// A computation written once over [`Eight`] and compiled for each width. `run` must be `#[inline(always)]`, as must
 /// all that it calls, and must hold no closures.
-pub(crate) trait Kernel {
+pub(crate) trait OverEights {
     fn run<V: Eight>(&mut self);
 }
 
 /// Runs a kernel with instructions of a given width; one that this machine lacks falls back to scalar.
-pub(crate) fn run_kernel(width: Width, kernel: &mut impl Kernel) {
+pub(crate) fn run_eights(width: Width, kernel: &mut impl OverEights) {
     if !width.is_available() {
         return kernel.run::<[f64; 8]>();
     }
@@ -119,13 +119,13 @@ pub(crate) fn run_kernel(width: Width, kernel: &mut impl Kernel) {
         Width::Scalar => kernel.run::<[f64; 8]>(),
         #[cfg(target_arch = "x86_64")]
         // SAFETY: `is_available` has just found the instructions this function was compiled for.
-        Width::Bits128 => unsafe { x86::kernel_128(kernel) },
+        Width::Bits128 => unsafe { x86::eights_128(kernel) },
         #[cfg(target_arch = "x86_64")]
         // SAFETY: as above.
-        Width::Bits256 => unsafe { x86::kernel_256(kernel) },
+        Width::Bits256 => unsafe { x86::eights_256(kernel) },
         #[cfg(target_arch = "x86_64")]
         // SAFETY: as above.
-        Width::Bits512 => unsafe { x86::kernel_512(kernel) },
+        Width::Bits512 => unsafe { x86::eights_512(kernel) },
         #[cfg(not(target_arch = "x86_64"))]
         _ => kernel.run::<[f64; 8]>(),
     }
@@ -184,28 +184,28 @@ impl Eight for [f64; 8] {
 mod x86 {
     use std::arch::x86_64::*;
 
-    use super::{Cascade, Eight, Job, Kernel, TILE, Tile, Turn, lanes};
+    use super::{Cascade, Eight, Job, OverEights, TILE, Tile, Turn, lanes};
 
     #[target_feature(enable = "avx,fma")]
-    pub(super) fn kernel_128(kernel: &mut impl Kernel) {
+    pub(super) fn eights_128(kernel: &mut impl OverEights) {
         kernel.run::<[f64; 8]>();
     }
 
     #[target_feature(enable = "avx2,fma")]
-    pub(super) fn kernel_256(kernel: &mut impl Kernel) {
+    pub(super) fn eights_256(kernel: &mut impl OverEights) {
         kernel.run::<Pair>();
     }
 
     #[target_feature(enable = "avx512f,avx512vl,avx512dq,avx512bw,avx2,fma")]
-    pub(super) fn kernel_512(kernel: &mut impl Kernel) {
+    pub(super) fn eights_512(kernel: &mut impl OverEights) {
         kernel.run::<Whole>();
     }
 
-    /// Eight doubles in two registers. Private to this module: only `kernel_256` names it.
+    /// Eight doubles in two registers. Private to this module: only `eights_256` names it.
     #[derive(Clone, Copy)]
     struct Pair(__m256d, __m256d);
 
-    /// Eight doubles in one register. Only `kernel_512` names it.
+    /// Eight doubles in one register. Only `eights_512` names it.
     #[derive(Clone, Copy)]
     struct Whole(__m512d);
 

@@ -12,7 +12,7 @@ use std::ops::Range;
 use super::fft::{Bin, LengthError, RealFft};
 use super::stockham::{COS_5, SIN_3, SIN_5, turn};
 use crate::filter::Width;
-use crate::filter::dispatch::{self, Eight, Kernel};
+use crate::filter::dispatch::{self, Eight, OverEights};
 
 /// The sides of the rectangle must be at least this, so that eight neighbours are there.
 const SIDE: usize = 8;
@@ -125,7 +125,7 @@ impl WindowedPower {
             Way::Wide(wide) => {
                 let (taper, wanted) = (&self.taper, &self.bands);
                 let mut job = Transform { wide, taper, wanted, samples, bands, squares: 0.0 };
-                dispatch::run_kernel(width, &mut job);
+                dispatch::run_eights(width, &mut job);
                 job.squares
             }
             Way::Plain(fft, tapered, bins) => {
@@ -188,7 +188,7 @@ struct Transform<'a> {
     squares: f64,
 }
 
-impl Kernel for Transform<'_> {
+impl OverEights for Transform<'_> {
     #[inline(always)]
     fn run<V: Eight>(&mut self) {
         let Wide { columns, rows, sides, twist, turns, work: [x, y] } = &mut *self.wide;

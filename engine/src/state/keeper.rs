@@ -1,0 +1,174 @@
+//! What a worker does for its own recovery: which patient is written when, the mark, and what waits to be installed.
+//! In: offsets and partition time, never a clock. Out: who is due, and the mark.
+
+use std::collections::{HashMap, VecDeque};
+
+use auscult_operators::signal::{EventTime, PatientId, Span};
+
+use super::history::{History, Point};
+use super::snapshot::{Header, Loaded, Sections};
+use super::{Mark, Start};
+use crate::accounts::Accounts;
+use crate::patient::{Kept, Patient};
+use crate::plan::Plan;
+
+/// Bytes of a snapshot beyond which it is not written: a broker takes messages of one megabyte by default. The patient
+/// is then recovered from an older snapshot, by reading more of the log.
+const MOST_BYTES: usize = 900 << 10;
+
+/// The recovery side of a worker.
+pub(crate) struct Keeper {
+    sections: Sections,
+    /// Patients by the second, within the interval, in which they are written.
+    phases: Vec<Vec<usize>>,
+    history: History,
+    /// Archive files hold every record below this offset.
+    archived_below: i64,
+    /// Nothing is written for records below this offset: whoever owned the partition before has done so.
+    told_below: i64,
+    /// Records below this offset are in the accounts already.
+    counted_below: i64,
+    /// Patients that are installed when the log reaches their snapshot, in this order.
+    waiting: VecDeque<Loaded>,
+    waiting_at: HashMap<PatientId, i64>,
+    /// The last second of partition time that was dealt with.
+    second: Option<i64>,
+    /// Snapshots left out because they were too large.
+    pub(crate) oversized: u64,
+}
+
+impl Keeper {
+    /// One that begins at a place in the log.
+    pub(crate) fn new(plan: &Plan, start: Point, told_below: i64, archived_below: i64) -> Self {
+        let seconds = (plan.state_every.micros() / Span::EPOCH.micros()).max(1) as usize;
+        Self {
+            sections: Sections::of(plan),
+            phases: vec![Vec::new(); seconds],
+            history: History::new(start),
+            archived_below,
+            told_below,
+            counted_below: 0,
+            waiting: VecDeque::new(),
+            waiting_at: HashMap::new(),
+            second: start.1.map(second),
+            oversized: 0,
+        }
+    }
+
+    /// Takes over what a predecessor left, patients in the order of their snapshots.
+    pub(crate) fn resume(plan: &Plan, start: &Start, patients: Vec<Loaded>) -> Self {
+        let mut keeper = Self::new(plan, (start.offset, start.time), start.told_below, start.archived_below);
+        keeper.counted_below = start.counted_below;
+        keeper.waiting_at = patients.iter().map(|p| (p.patient.id.clone(), p.header.offset)).collect();
+        keeper.waiting = patients.into();
+        keeper
+    }
+
+    /// Whether a record is to be counted.
+    pub(crate) fn counts(&self, offset: i64) -> bool {
+        offset >= self.counted_below
+    }
+
+    /// Patients whose snapshot the log has reached.
+    pub(crate) fn reached(&mut self, offset: i64) -> Option<Loaded> {
+        let loaded = self.waiting.pop_front_if(|w| w.header.offset <= offset)?;
+        self.waiting_at.remove(&loaded.patient.id);
+        Some(loaded)
+    }
+
+    /// Whether a record stands in the snapshot of a patient that is still waiting.
+    pub(crate) fn contains(&self, key: &[u8]) -> bool {
+        if self.waiting.is_empty() {
+            return false;
+        }
+        std::str::from_utf8(key).is_ok_and(|id| self.waiting_at.contains_key(&PatientId::new(id)))
+    }
+
+    /// Patients that wait and had been met by this offset.
+    pub(crate) fn waiting_since(&self, offset: i64) -> usize {
+        self.waiting.iter().filter(|w| w.header.first <= offset).count()
+    }
+
+    /// A patient has been met, or installed.
+    pub(crate) fn met(&mut self, at: usize, id: &PatientId) {
+        let phase = phase(id, self.phases.len());
+        self.phases[phase].push(at);
+    }
+
+    /// The archive has come so far.
+    pub(crate) fn archived(&mut self, below: i64) {
+        self.archived_below = self.archived_below.max(below);
+    }
+
+    /// Notes that partition time passes from `before` to `now` at a record. Patients whose turn it is, if any second
+    /// has passed.
+    pub(crate) fn turn(
+        &mut self,
+        offset: i64,
+        before: Option<EventTime>,
+        now: EventTime,
+    ) -> Option<Vec<usize>> {
+        let last = self.second.replace(second(now));
+        if last == self.second {
+            return None;
+        }
+        self.history.push((offset, before));
+        if offset < self.told_below {
+            return None;
+        }
+        let every = self.phases.len() as i64;
+        let (from, to) = (last.map_or(second(now), |l| l + 1), second(now));
+        let phases = (from.max(to - every + 1)..=to).map(|s| s.rem_euclid(every) as usize);
+        Some(phases.flat_map(|p| self.phases[p].iter().copied()).collect())
+    }
+
+    /// Whether everything may be written: the log has come to where the predecessor was.
+    pub(crate) fn may_save(&self, offset: i64) -> bool {
+        offset >= self.told_below
+    }
+
+    /// A snapshot of a patient at this place, if it has changed since the last one, and if the archive has come as far
+    /// as the last one: else the only snapshot that the archive could go on from would be lost.
+    pub(crate) fn save(
+        &mut self,
+        offset: i64,
+        time: Option<EventTime>,
+        patient: &mut Patient,
+    ) -> Option<(usize, Vec<u8>)> {
+        if patient.place.newest().is_some_and(|n| n.since.is_none() || n.offset > self.archived_below) {
+            return None;
+        }
+        let header = Header { offset, time, first: patient.place.first };
+        let bytes = self.sections.save(header, patient);
+        if bytes.len() > MOST_BYTES {
+            self.oversized += 1;
+            return None;
+        }
+        let slot = patient.place.next_slot();
+        patient.place.kept[slot] = Some(Kept { offset, since: None });
+        Some((slot, bytes))
+    }
+
+    /// The mark at this place, where it is this time.
+    pub(crate) fn mark(&mut self, (offset, time): Point, patients: &[Patient], accounts: &Accounts) -> Mark {
+        self.history.push((offset, time));
+        let most = self.archived_below.min(offset);
+        let needs = patients.iter().filter_map(|p| p.place.needs(most));
+        let (start, start_time) = self.history.at(needs.min().unwrap_or(most).min(most));
+        let (archived_below, accounts) = (self.archived_below, accounts.clone());
+        Mark { offset, start, start_time, archived_below, accounts }
+    }
+}
+
+fn second(t: EventTime) -> i64 {
+    t.micros().div_euclid(Span::EPOCH.micros())
+}
+
+/// The second in which a patient is written: FNV-1a, so that patients spread evenly.
+fn phase(id: &PatientId, phases: usize) -> usize {
+    let hash = id
+        .expose()
+        .bytes()
+        .fold(0xcbf2_9ce4_8422_2325_u64, |h, b| (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3));
+    ((hash ^ (hash >> 32)) % phases as u64) as usize
+}
