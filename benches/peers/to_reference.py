@@ -16,12 +16,11 @@ def lines(folder):
         said[p["patient"], channel, p["event_time_us"]] = p["outcome"]
     for line in open(f"{folder}/features.jsonl"):
         f = json.loads(line)
-        by_channel = {}
-        for r in f["features"]:
-            by_channel.setdefault((r["channel"], r["time_us"], r["window_s"]), {})[r["name"]] = r["value"]
-        for (channel, end, window), values in by_channel.items():
-            if values["window_rms"] is None:
+        for group in f["features"]:
+            values = group.get("values", {})
+            if "window_rms" not in values:
                 continue
+            channel, end, window = group["channel"], group["time_us"], group["window_s"]
             p = said[f["patient"], channel, f["event_time_us"]]["probability"]["value"]
             yield {
                 "k": f"{f['patient']}/{NAMES[channel]}", "w": end // 1000 - round(window * 1000),

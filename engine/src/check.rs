@@ -6,6 +6,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::path::Path;
 
+use auscult_models::predict::DRIVERS;
 use auscult_models::{Registry, Runtime, Search};
 use auscult_operators::params::Bound;
 use auscult_operators::signal::Span;
@@ -241,6 +242,13 @@ impl Check<'_> {
     }
 
     fn models(&mut self, config: &Config, strict: bool) -> Vec<PlannedModel> {
+        if config.models.drivers > DRIVERS {
+            self.fault(
+                "models.drivers",
+                format!("found {}, expected 0 to {DRIVERS}", config.models.drivers),
+                "",
+            );
+        }
         let mut all = Registry::embedded();
         if let Some(folder) = &config.models.folder {
             match Registry::read(Path::new(folder)) {
@@ -267,7 +275,8 @@ impl Check<'_> {
                 self.fault("models.run", format!("no model `{name}`"), &did_you_mean(name, &names));
                 continue;
             };
-            let planned = PlannedModel::new(package.clone(), runtime.clone());
+            let planned =
+                PlannedModel::new(package.clone(), runtime.clone()).with_drivers(config.models.drivers);
             if let Some(why) = planned.unavailable.as_ref().filter(|_| strict) {
                 self.fault("models.run", format!("model `{name}` cannot run: {why}"), "");
             }
@@ -334,7 +343,7 @@ fn hash(
 ) -> String {
     let operators: Vec<(&str, &Value)> = operators.iter().map(|(s, v)| (s.name, v)).collect();
     let models: Vec<_> = models.iter().map(|m| (&m.identity.name, &m.identity.sha256)).collect();
-    let all = serde_json::json!({
+    let mut all = serde_json::json!({
         "input": config.input,
         "conditioning": config.conditioning,
         "operators": operators,
@@ -342,6 +351,9 @@ fn hash(
         "models": models,
         "rules": config.rules,
     });
+    if config.models.drivers != DRIVERS {
+        all["drivers"] = config.models.drivers.into();
+    }
     let digest = Sha256::digest(all.to_string().as_bytes());
     digest.iter().take(16).map(|b| format!("{b:02x}")).collect()
 }

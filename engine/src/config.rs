@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use auscult_models::predict::DRIVERS;
 use auscult_operators::filter::Conditioning;
 use auscult_operators::score;
 use schemars::JsonSchema;
@@ -181,13 +182,15 @@ pub struct Models {
     pub run: Vec<String>,
     /// Folder of the hospital's own models: one folder each, holding a `model.toml`.
     pub folder: Option<String>,
+    /// Most drivers that are told with a probability, 0 to 5: which inputs moved it. Each input costs one more run.
+    pub drivers: usize,
     /// The ONNX Runtime library. Without it, it is looked for.
     pub onnxruntime: Option<String>,
 }
 
 impl Default for Models {
     fn default() -> Self {
-        Self { run: vec!["sepsis_vitals".into()], folder: None, onnxruntime: None }
+        Self { run: vec!["sepsis_vitals".into()], folder: None, drivers: DRIVERS, onnxruntime: None }
     }
 }
 

@@ -89,6 +89,16 @@ pub enum Form {
     Counts(CountsForm),
 }
 
+impl Form {
+    /// The patient that a key names.
+    pub fn patient<'a>(&self, key: &'a [u8]) -> &'a [u8] {
+        match self {
+            Form::Frames => key,
+            Form::Counts(counts) => counts.split(key).0,
+        }
+    }
+}
+
 /// Decodes one record of a log of this form.
 pub fn decode_as(form: &Form, record: &Record) -> Decoded {
     match form {

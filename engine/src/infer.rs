@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use auscult_models::manifest::Manifest;
-use auscult_models::predict::Failure;
+use auscult_models::predict::{DRIVERS, Failure};
 use auscult_models::{Model, ModelIdentity, Outcome, Package, Predictor, Row, Runtime, features, logistic};
 use auscult_operators::signal::{ChannelId, EventTime, Readings, Span};
 
@@ -23,6 +23,7 @@ pub struct PlannedModel {
     pub unavailable: Option<String>,
     /// Name and version, for whatever is told of it.
     label: (Arc<str>, Arc<str>),
+    drivers: usize,
     package: Package,
     runtime: Option<&'static Runtime>,
 }
@@ -48,6 +49,7 @@ impl PlannedModel {
             manifest,
             identity,
             unavailable: runtime.as_ref().err().filter(|_| needs_runtime).cloned(),
+            drivers: DRIVERS,
             package,
             runtime: runtime.ok(),
         };
@@ -57,10 +59,19 @@ impl PlannedModel {
         planned
     }
 
+    /// The same, telling this many drivers at most.
+    pub fn with_drivers(mut self, most: usize) -> Self {
+        self.drivers = most;
+        self
+    }
+
     fn open(&self) -> Result<Model, String> {
         match (&self.unavailable, self.runtime) {
             (Some(why), _) => Err(why.clone()),
-            (None, runtime) => self.package.open(runtime).map_err(|e| e.to_string()),
+            (None, runtime) => {
+                let model = self.package.open(runtime).map_err(|e| e.to_string())?;
+                Ok(model.with_drivers(self.drivers))
+            }
         }
     }
 }

@@ -142,7 +142,7 @@ impl Worker {
     fn record(&mut self, at: usize, record: &Record, effects: &mut Effects) {
         self.install(record.offset);
         self.pass_time(record, effects);
-        if self.keeper.as_ref().is_some_and(|k| k.contains(&record.key)) {
+        if self.keeper.as_ref().is_some_and(|k| k.contains(self.plan.form.patient(&record.key))) {
             // The snapshot that its patient waits for holds it.
             return;
         }

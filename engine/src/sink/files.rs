@@ -7,7 +7,7 @@ use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use auscult_models::Outcome;
-use auscult_operators::signal::{Missing, Reading};
+use auscult_operators::signal::Reading;
 
 use crate::effects::Effect;
 use crate::error::RunError;
@@ -54,39 +54,65 @@ impl Lines {
     }
 }
 
-/// What the operators said of one patient and epoch: the body that Kafka would carry.
+/// What the operators said of one patient and epoch, put together by channel, time, window and quality.
 #[derive(serde::Serialize)]
 struct FeaturesLine<'a> {
     patient: &'a str,
     event_time_us: i64,
-    #[serde(serialize_with = "each_feature")]
+    #[serde(serialize_with = "groups")]
     features: &'a [Reading],
 }
 
-/// One reading.
+/// Readings that follow one another and differ in name and value alone.
 #[derive(serde::Serialize)]
-struct FeatureBody {
-    name: &'static str,
+struct Group<'a> {
     channel: Option<&'static str>,
     time_us: i64,
     window_s: f64,
-    value: Option<f64>,
-    missing: Option<Missing>,
     quality: f32,
+    #[serde(serialize_with = "values", skip_serializing_if = "is_missing")]
+    values: &'a [Reading],
+    #[serde(serialize_with = "missing", skip_serializing_if = "is_there")]
+    missing: &'a [Reading],
 }
 
-fn each_feature<S: serde::Serializer>(readings: &[Reading], s: S) -> Result<S::Ok, S::Error> {
-    s.collect_seq(readings.iter().map(|r| FeatureBody {
-        name: r.name,
-        channel: r.channel.map(|c| c.row().name),
-        time_us: r.time.micros(),
-        window_s: r.window.seconds(),
-        value: r.value.ok(),
-        missing: r.value.err(),
-        quality: r.quality,
-    }))
+impl<'a> Group<'a> {
+    fn of(list: &'a [Reading]) -> Option<Self> {
+        let first = list.first()?;
+        Some(Self {
+            channel: first.channel.map(|c| c.row().name),
+            time_us: first.time.micros(),
+            window_s: first.window.seconds(),
+            quality: first.quality,
+            values: list,
+            missing: list,
+        })
+    }
 }
 
+fn is_there(list: &&[Reading]) -> bool {
+    list.first().is_none_or(|r| r.value.is_ok())
+}
+
+fn is_missing(list: &&[Reading]) -> bool {
+    !is_there(list)
+}
+
+fn values<S: serde::Serializer>(list: &&[Reading], s: S) -> Result<S::Ok, S::Error> {
+    s.collect_map(list.iter().filter_map(|r| Some((r.name, r.value.ok()?))))
+}
+
+fn missing<S: serde::Serializer>(list: &&[Reading], s: S) -> Result<S::Ok, S::Error> {
+    s.collect_map(list.iter().filter_map(|r| Some((r.name, r.value.err()?))))
+}
+
+fn groups<S: serde::Serializer>(readings: &&[Reading], s: S) -> Result<S::Ok, S::Error> {
+    let alike = |a: &Reading, b: &Reading| {
+        let same = (a.channel, a.time, a.window) == (b.channel, b.time, b.window);
+        same && a.quality.to_bits() == b.quality.to_bits() && a.value.is_ok() == b.value.is_ok()
+    };
+    s.collect_seq(readings.chunk_by(alike).filter_map(Group::of))
+}
 /// What one model said of one patient at one time.
 #[derive(serde::Serialize)]
 struct PredictionLine<'a> {

@@ -102,6 +102,10 @@ pub(crate) trait Eight: Copy {
     fn mul_add(self, b: Self, c: Self) -> Self;
     /// The last first.
     fn reverse(self) -> Self;
+    /// Eight singles, made wider.
+    fn widen(from: &[f32; 8]) -> Self;
+    /// Row `i`, column `j` becomes row `j`, column `i`.
+    fn turn(rows: [Self; 8]) -> [Self; 8];
 }
 
 /// A computation written once over [`Eight`] and compiled for each width. `run` must be `#[inline(always)]`, as must
@@ -178,6 +182,24 @@ impl Eight for [f64; 8] {
         <[f64]>::reverse(&mut self);
         self
     }
+    #[inline(always)]
+    fn widen(from: &[f32; 8]) -> Self {
+        let mut all = [0.0; 8];
+        for l in 0..8 {
+            all[l] = f64::from(from[l]);
+        }
+        all
+    }
+    #[inline(always)]
+    fn turn(rows: [Self; 8]) -> [Self; 8] {
+        let mut turned = [[0.0; 8]; 8];
+        for i in 0..8 {
+            for j in 0..8 {
+                turned[j][i] = rows[i][j];
+            }
+        }
+        turned
+    }
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -213,7 +235,7 @@ mod x86 {
     // store touches the eight doubles of its array.
     macro_rules! eight {
         ($name:ident, |$from:ident| $load:expr, |$v:ident, $to:ident| $store:expr, |$x:ident| $splat:expr,
-         |$a:ident, $b:ident| $add:expr, $sub:expr, $mul:expr, |$c:ident| $fma:expr, $reverse:expr) => {
+         |$a:ident, $b:ident| $add:expr, $sub:expr, $mul:expr, |$c:ident| $fma:expr, $reverse:expr, |$f:ident| $widen:expr, |$r:ident| $turn:expr) => {
             impl Eight for $name {
                 #[inline(always)]
                 fn load($from: &[f64; 8]) -> Self {
@@ -254,6 +276,15 @@ mod x86 {
                     let $a = self;
                     unsafe { $reverse }
                 }
+                #[inline(always)]
+                fn widen($f: &[f32; 8]) -> Self {
+                    let $f = $f.as_ptr();
+                    unsafe { $widen }
+                }
+                #[inline(always)]
+                fn turn($r: [Self; 8]) -> [Self; 8] {
+                    unsafe { $turn }
+                }
             }
         };
     }
@@ -269,7 +300,25 @@ mod x86 {
         Pair(_mm256_sub_pd(a.0, b.0), _mm256_sub_pd(a.1, b.1)),
         Pair(_mm256_mul_pd(a.0, b.0), _mm256_mul_pd(a.1, b.1)),
         |c| Pair(_mm256_fmadd_pd(a.0, b.0, c.0), _mm256_fmadd_pd(a.1, b.1, c.1)),
-        Pair(_mm256_permute4x64_pd::<0x1B>(a.1), _mm256_permute4x64_pd::<0x1B>(a.0))
+        Pair(_mm256_permute4x64_pd::<0x1B>(a.1), _mm256_permute4x64_pd::<0x1B>(a.0)),
+        |f| Pair(_mm256_cvtps_pd(_mm_loadu_ps(f)), _mm256_cvtps_pd(_mm_loadu_ps(f.add(4)))),
+        |r| {
+            // Four squares of four: each turned, and the two off the diagonal swapped.
+            let a = four([r[0].0, r[1].0, r[2].0, r[3].0]);
+            let b = four([r[0].1, r[1].1, r[2].1, r[3].1]);
+            let c = four([r[4].0, r[5].0, r[6].0, r[7].0]);
+            let d = four([r[4].1, r[5].1, r[6].1, r[7].1]);
+            [
+                Pair(a[0], c[0]),
+                Pair(a[1], c[1]),
+                Pair(a[2], c[2]),
+                Pair(a[3], c[3]),
+                Pair(b[0], d[0]),
+                Pair(b[1], d[1]),
+                Pair(b[2], d[2]),
+                Pair(b[3], d[3]),
+            ]
+        }
     );
     eight!(
         Whole,
@@ -280,8 +329,51 @@ mod x86 {
         Whole(_mm512_sub_pd(a.0, b.0)),
         Whole(_mm512_mul_pd(a.0, b.0)),
         |c| Whole(_mm512_fmadd_pd(a.0, b.0, c.0)),
-        Whole(_mm512_permutexvar_pd(_mm512_set_epi64(0, 1, 2, 3, 4, 5, 6, 7), a.0))
+        Whole(_mm512_permutexvar_pd(_mm512_set_epi64(0, 1, 2, 3, 4, 5, 6, 7), a.0)),
+        |f| Whole(_mm512_cvtps_pd(_mm256_loadu_ps(f))),
+        |r| {
+            let (a, b) = (halves(r[0], r[1]), halves(r[2], r[3]));
+            let (c, d) = (halves(r[4], r[5]), halves(r[6], r[7]));
+            let (even, odd) = (quarters([a.0, b.0, c.0, d.0]), quarters([a.1, b.1, c.1, d.1]));
+            [even[0], odd[0], even[1], odd[1], even[2], odd[2], even[3], odd[3]].map(Whole)
+        }
     );
+
+    /// Turns a square of four doubles.
+    #[inline(always)]
+    unsafe fn four(r: [__m256d; 4]) -> [__m256d; 4] {
+        unsafe {
+            let (a, b) = (_mm256_unpacklo_pd(r[0], r[1]), _mm256_unpackhi_pd(r[0], r[1]));
+            let (c, d) = (_mm256_unpacklo_pd(r[2], r[3]), _mm256_unpackhi_pd(r[2], r[3]));
+            [
+                _mm256_permute2f128_pd::<0x20>(a, c),
+                _mm256_permute2f128_pd::<0x20>(b, d),
+                _mm256_permute2f128_pd::<0x31>(a, c),
+                _mm256_permute2f128_pd::<0x31>(b, d),
+            ]
+        }
+    }
+
+    /// The even, and the odd doubles of two rows, pair by pair.
+    #[inline(always)]
+    unsafe fn halves(a: Whole, b: Whole) -> (__m512d, __m512d) {
+        unsafe { (_mm512_unpacklo_pd(a.0, b.0), _mm512_unpackhi_pd(a.0, b.0)) }
+    }
+
+    /// Turns a square of four pairs of doubles.
+    #[inline(always)]
+    unsafe fn quarters(r: [__m512d; 4]) -> [__m512d; 4] {
+        unsafe {
+            let (a, b) = (_mm512_shuffle_f64x2::<0x44>(r[0], r[1]), _mm512_shuffle_f64x2::<0xEE>(r[0], r[1]));
+            let (c, d) = (_mm512_shuffle_f64x2::<0x44>(r[2], r[3]), _mm512_shuffle_f64x2::<0xEE>(r[2], r[3]));
+            [
+                _mm512_shuffle_f64x2::<0x88>(a, c),
+                _mm512_shuffle_f64x2::<0xDD>(a, c),
+                _mm512_shuffle_f64x2::<0x88>(b, d),
+                _mm512_shuffle_f64x2::<0xDD>(b, d),
+            ]
+        }
+    }
 
     #[target_feature(enable = "avx,fma")]
     pub(super) fn run_128(cascade: &Cascade, jobs: &mut [Job<'_>]) {

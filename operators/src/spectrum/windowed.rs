@@ -193,11 +193,11 @@ impl OverEights for Transform<'_> {
     fn run<V: Eight>(&mut self) {
         let Wide { columns, rows, sides, twist, turns, work: [x, y] } = &mut *self.wide;
         let half = sides.0 * sides.1;
-        self.squares = squares(self.samples);
+        self.squares = squares::<V>(self.samples);
         pack(self.samples, self.taper, &mut x.re[..half], &mut x.im[..half]);
         let swapped = transform::<V>(columns, x, y);
         let (x, y) = if swapped { (y, x) } else { (x, y) };
-        twist_over(*sides, twist, x, y);
+        twist_over::<V>(*sides, twist, x, y);
         let swapped = transform::<V>(rows, y, x);
         let z = if swapped { x } else { y };
         (z.re[half], z.im[half]) = (z.re[0], z.im[0]);
@@ -207,23 +207,31 @@ impl OverEights for Transform<'_> {
     }
 }
 
-/// Sum of squares in eight lanes, then lane by lane.
+/// Sum of squares in four times eight lanes, then lane by lane.
 #[inline(always)]
-fn squares(samples: &[f32]) -> f64 {
-    let mut lanes = [0.0; 8];
-    let (eights, rest) = samples.as_chunks::<8>();
-    for eight in eights {
-        for l in 0..8 {
-            let y = f64::from(eight[l]);
-            lanes[l] += y * y;
+fn squares<V: Eight>(samples: &[f32]) -> f64 {
+    let mut lanes = [V::splat(0.0); 4];
+    let (eights, rest) = samples.as_chunks::<SIDE>();
+    let (fours, eights) = eights.as_chunks::<4>();
+    for four in fours {
+        for i in 0..4 {
+            let y = V::widen(&four[i]);
+            lanes[i] = y.mul_add(y, lanes[i]);
         }
     }
+    for eight in eights {
+        let y = V::widen(eight);
+        lanes[0] = y.mul_add(y, lanes[0]);
+    }
+    let mut all = [0.0; SIDE];
+    lanes[0].add(lanes[1]).add(lanes[2].add(lanes[3])).store(&mut all);
     let mut sum = 0.0;
-    for lane in lanes {
+    for lane in all {
         sum += lane;
     }
     for y in rest {
-        sum += f64::from(*y) * f64::from(*y);
+        let y = f64::from(*y);
+        sum = y.mul_add(y, sum);
     }
     sum
 }
@@ -280,32 +288,61 @@ fn put<V: Eight>(y: &mut [f64], at: usize, v: V) {
     }
 }
 
+/// A row of neighbours, as eights and the last eight, which may overlap those before: the same values land in the same
+/// places. Every row has at least eight.
+#[inline(always)]
+fn eights(row: &[f64]) -> (&[[f64; SIDE]], &[f64; SIDE]) {
+    (row.as_chunks().0, row.last_chunk().unwrap_or(&[0.0; SIDE]))
+}
+
 #[inline(always)]
 fn run_pass<V: Eight, const R: usize>(pass: &Pass, x: &Split, y: &mut Split) {
     let s = pass.stride;
+    let n = s / SIDE;
     for p in 0..pass.rest {
         let turns = &pass.turns[p * (R - 1)..(p + 1) * (R - 1)];
-        let mut q = 0;
-        while q < s {
-            // The last eight may overlap those before: the same values land in the same places.
-            q = q.min(s - SIDE);
-            let (mut re, mut im) = ([V::splat(0.0); R], [V::splat(0.0); R]);
-            for j in 0..R {
-                let at = s * (p + pass.rest * j) + q;
-                (re[j], im[j]) = (eight(&x.re, at), eight(&x.im, at));
-            }
-            butterfly::<V, R>(&mut re, &mut im);
-            let at = s * R * p + q;
-            put(&mut y.re, at, re[0]);
-            put(&mut y.im, at, im[0]);
-            for k in 1..R {
-                let (c, d) = (V::splat(turns[k - 1].re), V::splat(turns[k - 1].im));
-                let (a, b) = times((re[k], im[k]), (c, d));
-                put(&mut y.re, at + s * k, a);
-                put(&mut y.im, at + s * k, b);
-            }
-            q += SIDE;
+        let (mut re, mut im) = ([(&[][..], &[0.0; SIDE]); R], [(&[][..], &[0.0; SIDE]); R]);
+        for j in 0..R {
+            let at = s * (p + pass.rest * j);
+            (re[j], im[j]) = (eights(&x.re[at..at + s]), eights(&x.im[at..at + s]));
+            (re[j].0, im[j].0) = (&re[j].0[..n], &im[j].0[..n]);
         }
+        let out = s * R * p..s * R * (p + 1);
+        let (to_re, to_im) = (&mut y.re[out.clone()], &mut y.im[out]);
+        for b in 0..n {
+            let (mut vr, mut vi) = ([V::splat(0.0); R], [V::splat(0.0); R]);
+            for j in 0..R {
+                (vr[j], vi[j]) = (V::load(&re[j].0[b]), V::load(&im[j].0[b]));
+            }
+            combine::<V, R>((vr, vi), turns, (to_re, to_im), b * SIDE, s);
+        }
+        if n * SIDE < s {
+            let (mut vr, mut vi) = ([V::splat(0.0); R], [V::splat(0.0); R]);
+            for j in 0..R {
+                (vr[j], vi[j]) = (V::load(re[j].1), V::load(im[j].1));
+            }
+            combine::<V, R>((vr, vi), turns, (to_re, to_im), s - SIDE, s);
+        }
+    }
+}
+
+/// Transforms `R` values, turns them, and puts them in their rows of `s` neighbours.
+#[inline(always)]
+fn combine<V: Eight, const R: usize>(
+    (mut re, mut im): ([V; R], [V; R]),
+    turns: &[Bin],
+    (to_re, to_im): (&mut [f64], &mut [f64]),
+    at: usize,
+    s: usize,
+) {
+    butterfly::<V, R>(&mut re, &mut im);
+    put(to_re, at, re[0]);
+    put(to_im, at, im[0]);
+    for k in 1..R {
+        let turn = (V::splat(turns[k - 1].re), V::splat(turns[k - 1].im));
+        let (a, b) = times((re[k], im[k]), turn);
+        put(to_re, at + s * k, a);
+        put(to_im, at + s * k, b);
     }
 }
 
@@ -370,19 +407,30 @@ fn five<V: Eight, const R: usize>(re: &mut [V; R], im: &mut [V; R]) {
     (re[4], im[4]) = (m1r.sub(n1i), m1i.add(n1r));
 }
 
-/// Turns each value by its place in the rectangle, and lays the rectangle over.
+/// Turns each value by its place in the rectangle, and lays the rectangle over, eight by eight. The last squares may
+/// overlap those before.
 #[inline(always)]
-fn twist_over((a, b): (usize, usize), twist: &Split, x: &Split, y: &mut Split) {
-    let half = a * b;
-    let (xr, xi, tr, ti) = (&x.re[..half], &x.im[..half], &twist.re[..half], &twist.im[..half]);
-    let (yr, yi) = (&mut y.re[..half], &mut y.im[..half]);
-    for k in 0..a {
-        for n in 0..b {
-            let at = k * b + n;
-            let minus = -(xi[at] * ti[at]);
-            yr[n * a + k] = xr[at].mul_add(tr[at], minus);
-            yi[n * a + k] = xr[at].mul_add(ti[at], xi[at] * tr[at]);
+fn twist_over<V: Eight>((a, b): (usize, usize), twist: &Split, x: &Split, y: &mut Split) {
+    let mut k = 0;
+    while k < a {
+        k = k.min(a - SIDE);
+        let mut n = 0;
+        while n < b {
+            n = n.min(b - SIDE);
+            let (mut re, mut im) = ([V::splat(0.0); SIDE], [V::splat(0.0); SIDE]);
+            for i in 0..SIDE {
+                let at = (k + i) * b + n;
+                let turn = (eight(&twist.re, at), eight(&twist.im, at));
+                (re[i], im[i]) = times((eight(&x.re, at), eight(&x.im, at)), turn);
+            }
+            let (re, im) = (V::turn(re), V::turn(im));
+            for i in 0..SIDE {
+                put(&mut y.re, (n + i) * a + k, re[i]);
+                put(&mut y.im, (n + i) * a + k, im[i]);
+            }
+            n += SIDE;
         }
+        k += SIDE;
     }
 }
 
