@@ -41,7 +41,11 @@ pub(crate) struct Computed {
 
 impl Computed {
     /// Rules are judged after the whole chunk is computed: they see the patient as of this item.
-    fn remember(&mut self, patient: &Patient) {
+    fn remember(&mut self, plan: &Plan, patient: &Patient) {
+        if plan.rules.is_empty() && !plan.live {
+            // Nobody looks.
+            return;
+        }
         self.waves.clone_from(&patient.waves);
         self.standby = patient.standby;
         self.values.clone_from(&patient.values);
@@ -88,14 +92,15 @@ pub(crate) fn condition(
     let mut lanes: Vec<Lane<'_>> = Vec::with_capacity(8 * work.len());
     for (w, c) in work.iter().zip(computed.iter_mut()) {
         let Item::Epoch(sealed) = &w.item else { continue };
-        c.clean.clear();
-        c.clean.extend_from_slice(&sealed.raw);
+        // Every sample is written below: those of a chain by its filters, all others as they are.
+        c.clean.resize(sealed.raw.len(), 0.0);
         let mut rest = c.clean.as_mut_slice();
         for run in &sealed.runs {
             let (output, tail) = rest.split_at_mut(run.range.len());
             rest = tail;
             let chain = chains.position(run.channel.row().kind, run.rate, &plan.conditioning);
             if chains.list[chain].2.is_none() {
+                output.copy_from_slice(&sealed.raw[run.range.clone()]);
                 continue;
             }
             let (slot, round) = patients[w.patient].next_turn(run.channel);
@@ -133,7 +138,7 @@ pub(crate) fn compute(plan: &Plan, patients: &mut [Patient], work: &mut [Work], 
         c.scores.clear();
         c.due.clear();
         let Item::Epoch(sealed) = &mut w.item else {
-            c.remember(patient);
+            c.remember(plan, patient);
             continue;
         };
         observe(patient, sealed);
@@ -143,7 +148,7 @@ pub(crate) fn compute(plan: &Plan, patients: &mut [Patient], work: &mut [Work], 
             c.scores.push((spec.evaluate_with)(&patient.values, end, params));
         }
         infer::due(plan, patient, &c.readings, end, &mut c.due);
-        c.remember(patient);
+        c.remember(plan, patient);
     }
 }
 

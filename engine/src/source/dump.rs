@@ -2,11 +2,12 @@
 //! little-endian.
 //! In: the file, read in blocks. Out: keys and values in order, as slices of the blocks: nothing is copied.
 
+use std::collections::VecDeque;
 use std::fs::File;
-use std::io::Read;
+use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
-use bytes::{Buf, Bytes};
+use bytes::{Buf, Bytes, BytesMut};
 
 use crate::error::RunError;
 use crate::limits;
@@ -24,7 +25,9 @@ pub struct Dump {
     /// Whole records not yet given out.
     ready: Bytes,
     /// What was read of the record after them.
-    begun: Vec<u8>,
+    begun: Bytes,
+    /// Blocks read, the oldest first: one that nobody looks at any more is read into again.
+    blocks: VecDeque<Bytes>,
 }
 
 impl Dump {
@@ -34,7 +37,8 @@ impl Dump {
     /// [`RunError::Io`] if it cannot be opened.
     pub fn open(path: &Path) -> Result<Self, RunError> {
         let file = File::open(path).map_err(RunError::io("open", path))?;
-        Ok(Self { path: path.into(), file, ready: Bytes::new(), begun: Vec::new() })
+        let (ready, begun) = (Bytes::new(), Bytes::new());
+        Ok(Self { path: path.into(), file, ready, begun, blocks: VecDeque::new() })
     }
 
     /// The next record: key and value.
@@ -58,23 +62,50 @@ impl Dump {
 
     /// Reads a block and cuts off the whole records in it. Says whether there was anything to read.
     fn fill(&mut self) -> Result<bool, RunError> {
-        let mut block = Vec::with_capacity(self.begun.len() + BLOCK);
-        block.append(&mut self.begun);
-        let mut part = self.file.by_ref().take(BLOCK as u64);
-        let read = part.read_to_end(&mut block).map_err(RunError::io("read", &self.path))?;
+        let begun = std::mem::take(&mut self.begun);
+        let mut block = self.block(begun.len());
+        block[..begun.len()].copy_from_slice(&begun);
+        let mut filled = begun.len();
+        drop(begun);
+        while filled < block.len() {
+            match self.file.read(&mut block[filled..]) {
+                Ok(0) => break,
+                Ok(n) => filled += n,
+                Err(e) if e.kind() == ErrorKind::Interrupted => {}
+                Err(e) => return Err(RunError::io("read", &self.path)(e)),
+            }
+        }
+        let more = filled == block.len();
         let mut whole = 0;
-        while let Some((_, value)) = record(&block[whole..]) {
+        while let Some((_, value)) = record(&block[whole..filled]) {
             whole += value.end;
         }
-        self.begun = block.split_off(whole);
+        let block = block.freeze();
+        (self.ready, self.begun) = (block.slice(..whole), block.slice(whole..filled));
+        self.blocks.push_back(block);
         if self.begun.len() > RECORD_MAX {
             let (path, found) = (self.path.display(), self.begun.len());
             let why =
                 format!("{path} has a record of over {found} bytes, at most {RECORD_MAX} are read: no dump?");
             return Err(RunError::Data(why));
         }
-        self.ready = Bytes::from(block);
-        Ok(read > 0)
+        Ok(more || whole > 0)
+    }
+
+    /// Room for what was begun and at least as much again.
+    fn block(&mut self, begun: usize) -> BytesMut {
+        let wanted = BLOCK.max(2 * begun);
+        while let Some(oldest) = self.blocks.pop_front() {
+            match oldest.try_into_mut() {
+                Ok(block) if block.len() >= wanted => return block,
+                Ok(_) => {}
+                Err(in_use) => {
+                    self.blocks.push_front(in_use);
+                    break;
+                }
+            }
+        }
+        BytesMut::zeroed(wanted)
     }
 }
 

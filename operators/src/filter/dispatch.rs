@@ -102,6 +102,10 @@ pub(crate) trait Eight: Copy {
     fn mul_add(self, b: Self, c: Self) -> Self;
     /// The last first.
     fn reverse(self) -> Self;
+    /// Eight counts.
+    fn count(from: &[i16; 8]) -> Self;
+    /// Each rounded to a single.
+    fn narrow(self, to: &mut [f32; 8]);
     /// Eight singles, made wider.
     fn widen(from: &[f32; 8]) -> Self;
     /// Row `i`, column `j` becomes row `j`, column `i`.
@@ -183,6 +187,20 @@ impl Eight for [f64; 8] {
         self
     }
     #[inline(always)]
+    fn count(from: &[i16; 8]) -> Self {
+        let mut all = [0.0; 8];
+        for l in 0..8 {
+            all[l] = f64::from(from[l]);
+        }
+        all
+    }
+    #[inline(always)]
+    fn narrow(self, to: &mut [f32; 8]) {
+        for l in 0..8 {
+            to[l] = self[l] as f32;
+        }
+    }
+    #[inline(always)]
     fn widen(from: &[f32; 8]) -> Self {
         let mut all = [0.0; 8];
         for l in 0..8 {
@@ -235,7 +253,7 @@ mod x86 {
     // store touches the eight doubles of its array.
     macro_rules! eight {
         ($name:ident, |$from:ident| $load:expr, |$v:ident, $to:ident| $store:expr, |$x:ident| $splat:expr,
-         |$a:ident, $b:ident| $add:expr, $sub:expr, $mul:expr, |$c:ident| $fma:expr, $reverse:expr, |$f:ident| $widen:expr, |$r:ident| $turn:expr) => {
+         |$a:ident, $b:ident| $add:expr, $sub:expr, $mul:expr, |$c:ident| $fma:expr, $reverse:expr, |$f:ident| $widen:expr, |$r:ident| $turn:expr, |$k:ident| $count:expr, |$w:ident, $s:ident| $narrow:expr) => {
             impl Eight for $name {
                 #[inline(always)]
                 fn load($from: &[f64; 8]) -> Self {
@@ -275,6 +293,16 @@ mod x86 {
                 fn reverse(self) -> Self {
                     let $a = self;
                     unsafe { $reverse }
+                }
+                #[inline(always)]
+                fn count($k: &[i16; 8]) -> Self {
+                    let $k = $k.as_ptr().cast();
+                    unsafe { $count }
+                }
+                #[inline(always)]
+                fn narrow(self, $s: &mut [f32; 8]) {
+                    let ($w, $s) = (self, $s.as_mut_ptr());
+                    unsafe { $narrow }
                 }
                 #[inline(always)]
                 fn widen($f: &[f32; 8]) -> Self {
@@ -318,6 +346,17 @@ mod x86 {
                 Pair(b[2], d[2]),
                 Pair(b[3], d[3]),
             ]
+        },
+        |k| {
+            let k = _mm_loadu_si128(k);
+            Pair(
+                _mm256_cvtepi32_pd(_mm_cvtepi16_epi32(k)),
+                _mm256_cvtepi32_pd(_mm_cvtepi16_epi32(_mm_srli_si128::<8>(k))),
+            )
+        },
+        |w, s| {
+            _mm_storeu_ps(s, _mm256_cvtpd_ps(w.0));
+            _mm_storeu_ps(s.add(4), _mm256_cvtpd_ps(w.1))
         }
     );
     eight!(
@@ -336,7 +375,9 @@ mod x86 {
             let (c, d) = (halves(r[4], r[5]), halves(r[6], r[7]));
             let (even, odd) = (quarters([a.0, b.0, c.0, d.0]), quarters([a.1, b.1, c.1, d.1]));
             [even[0], odd[0], even[1], odd[1], even[2], odd[2], even[3], odd[3]].map(Whole)
-        }
+        },
+        |k| Whole(_mm512_cvtepi32_pd(_mm256_cvtepi16_epi32(_mm_loadu_si128(k)))),
+        |w, s| _mm256_storeu_ps(s, _mm512_cvtpd_ps(w.0))
     );
 
     /// Turns a square of four doubles.

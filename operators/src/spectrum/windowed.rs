@@ -168,7 +168,8 @@ impl Wide {
 fn passes(len: usize, width: usize) -> Option<Vec<Pass>> {
     let (mut rest, mut stride, mut out) = (len, width, Vec::new());
     while rest > 1 {
-        let radix = [4, 2, 3, 5].into_iter().find(|&r| rest.is_multiple_of(r))?;
+        // The large ones first: the sooner the neighbours are many.
+        let radix = [5, 4, 3, 2].into_iter().find(|&r| rest.is_multiple_of(r))?;
         let n = rest;
         rest /= radix;
         let turns = (0..rest).flat_map(|p| (1..radix).map(move |k| turn(p * k, n))).collect();
@@ -309,40 +310,53 @@ fn run_pass<V: Eight, const R: usize>(pass: &Pass, x: &Split, y: &mut Split) {
         }
         let out = s * R * p..s * R * (p + 1);
         let (to_re, to_im) = (&mut y.re[out.clone()], &mut y.im[out]);
-        for b in 0..n {
-            let (mut vr, mut vi) = ([V::splat(0.0); R], [V::splat(0.0); R]);
-            for j in 0..R {
-                (vr[j], vi[j]) = (V::load(&re[j].0[b]), V::load(&im[j].0[b]));
+        {
+            let (yr, yi) = (rows::<R>(to_re, s, n), rows::<R>(to_im, s, n));
+            for b in 0..n {
+                let (mut vr, mut vi) = ([V::splat(0.0); R], [V::splat(0.0); R]);
+                for j in 0..R {
+                    (vr[j], vi[j]) = (V::load(&re[j].0[b]), V::load(&im[j].0[b]));
+                }
+                combine::<V, R>(&mut vr, &mut vi, turns);
+                for k in 0..R {
+                    vr[k].store(&mut yr[k][b]);
+                    vi[k].store(&mut yi[k][b]);
+                }
             }
-            combine::<V, R>((vr, vi), turns, (to_re, to_im), b * SIDE, s);
         }
         if n * SIDE < s {
             let (mut vr, mut vi) = ([V::splat(0.0); R], [V::splat(0.0); R]);
             for j in 0..R {
                 (vr[j], vi[j]) = (V::load(re[j].1), V::load(im[j].1));
             }
-            combine::<V, R>((vr, vi), turns, (to_re, to_im), s - SIDE, s);
+            combine::<V, R>(&mut vr, &mut vi, turns);
+            for k in 0..R {
+                put(to_re, s * (k + 1) - SIDE, vr[k]);
+                put(to_im, s * (k + 1) - SIDE, vi[k]);
+            }
         }
     }
 }
 
-/// Transforms `R` values, turns them, and puts them in their rows of `s` neighbours.
+/// `R` rows of `s` neighbours, as `n` eights each.
 #[inline(always)]
-fn combine<V: Eight, const R: usize>(
-    (mut re, mut im): ([V; R], [V; R]),
-    turns: &[Bin],
-    (to_re, to_im): (&mut [f64], &mut [f64]),
-    at: usize,
-    s: usize,
-) {
-    butterfly::<V, R>(&mut re, &mut im);
-    put(to_re, at, re[0]);
-    put(to_im, at, im[0]);
+fn rows<const R: usize>(mut y: &mut [f64], s: usize, n: usize) -> [&mut [[f64; SIDE]]; R] {
+    let mut rows: [&mut [[f64; SIDE]]; R] = std::array::from_fn(|_| Default::default());
+    for row in &mut rows {
+        let (first, rest) = y.split_at_mut(s);
+        *row = &mut first.as_chunks_mut().0[..n];
+        y = rest;
+    }
+    rows
+}
+
+/// Transforms `R` values and turns all but the first.
+#[inline(always)]
+fn combine<V: Eight, const R: usize>(re: &mut [V; R], im: &mut [V; R], turns: &[Bin]) {
+    butterfly::<V, R>(re, im);
     for k in 1..R {
         let turn = (V::splat(turns[k - 1].re), V::splat(turns[k - 1].im));
-        let (a, b) = times((re[k], im[k]), turn);
-        put(to_re, at + s * k, a);
-        put(to_im, at + s * k, b);
+        (re[k], im[k]) = times((re[k], im[k]), turn);
     }
 }
 
