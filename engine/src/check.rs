@@ -71,6 +71,7 @@ const ROLL: Bound = Bound { name: "archive.roll_s", min: 1.0, max: 86_400.0, uni
 const STATE: Bound = Bound { name: "state.every_s", min: 1.0, max: 3600.0, unit: "s" };
 const RULE_FOR: Bound = Bound { name: "rules.for_s", min: 0.0, max: 86_400.0, unit: "s" };
 const RULE_KEEP: Bound = Bound { name: "rules.keep_for_s", min: 0.0, max: 86_400.0, unit: "s" };
+const SESSION: Bound = Bound { name: "kafka.session_timeout_ms", min: 1_000.0, max: 300_000.0, unit: "ms" };
 const COMMIT: Bound = Bound { name: "kafka.commit_ms", min: 10.0, max: 10_000.0, unit: "ms" };
 
 /// Bounds of plain keys, by key path. The reference page prints them.
@@ -104,6 +105,7 @@ pub fn plan(config: &Config, text: &str, file: &str, strict: bool) -> Result<Pla
         (&ROLL, config.archive.roll_s),
         (&STATE, config.state.every_s),
         (&COMMIT, config.kafka.commit_ms as f64),
+        (&SESSION, config.kafka.session_timeout_ms as f64),
     ];
     for (bound, value) in spans {
         if let Err(e) = bound.check(value) {

@@ -80,6 +80,11 @@ pub struct Kafka {
     pub replication: i32,
     /// Longest time between two transactions, in milliseconds.
     pub commit_ms: u64,
+    /// An instance that says nothing for this long is taken for dead and its partitions are given to others, in
+    /// milliseconds. A restart within it moves nothing.
+    pub session_timeout_ms: u64,
+    /// Give the partitions up at once when told to stop, instead of keeping them for a restart within the session.
+    pub leave_on_stop: bool,
     /// Let time pass in idle partitions by appending ticks to the frames topic.
     pub ticks: bool,
     /// Any key of librdkafka, for TLS, SASL and tuning. A value `env:NAME` or `file:PATH` is read from there.
@@ -98,6 +103,8 @@ impl Default for Kafka {
             partitions: 4,
             replication: 1,
             commit_ms: 100,
+            session_timeout_ms: 6_000,
+            leave_on_stop: false,
             ticks: true,
             properties: BTreeMap::new(),
         }

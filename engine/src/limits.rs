@@ -56,6 +56,14 @@ limits! {
     SHARD_PATIENTS = 100_000, "patients", "frames of further patients go to the dead-letter topic";
     /// Bytes of a message that the dead-letter topic gets; what a broker took in must always fit out again.
     REJECT_BYTES = 512 << 10, "bytes", "the dead letter holds the beginning, and the length in a header";
+    /// Bytes of one patient's snapshot; brokers take messages of one megabyte by default.
+    STATE_BYTES = 900 << 10, "bytes", "no snapshot is written: the patient is recovered by reading more of the log";
+    /// Records whose outputs are not committed yet.
+    IN_FLIGHT_RECORDS = 50_000, "records", "partitions are paused until transactions have gone through";
+    /// Bytes of outputs that are not committed yet.
+    IN_FLIGHT_BYTES = 16 << 20, "bytes", "partitions are paused until transactions have gone through";
+    /// Bytes of log whose rows wait for the archive.
+    ARCHIVE_WAITING_BYTES = 64 << 20, "bytes", "partitions are paused until the archive has written";
     /// Records taken in one step.
     STEP_RECORDS = 10_000, "records", "the rest waits for the next step";
 }

@@ -29,6 +29,12 @@ pub struct Status {
     pub lag: BTreeMap<i32, i64>,
     /// Transactions committed.
     pub commits: u64,
+    /// Transactions whose end was not known; what they held was told again unless it had gone through.
+    pub failed_transactions: u64,
+    /// Records whose outputs are not committed yet.
+    pub in_flight: u64,
+    /// Partitions that are paused until less is in flight.
+    pub paused: u64,
     /// Archive files ended.
     pub archive_files: u64,
     /// Whether every owned partition has caught up with what was told before.
@@ -48,7 +54,10 @@ pub const METRICS: &[(&str, &str)] = &[
     ("auscult_scores_total", "Score evaluations told"),
     ("auscult_ticks_total", "Ticks read"),
     ("auscult_commits_total", "Transactions committed"),
+    ("auscult_transactions_failed_total", "Transactions whose end was not known and that were looked after"),
     ("auscult_archive_files_total", "Archive files ended"),
+    ("auscult_in_flight_records", "Records whose outputs are not committed yet"),
+    ("auscult_partitions_paused", "Partitions that are paused until less is in flight"),
     ("auscult_patients", "Patients known"),
     ("auscult_partition_lag_records", "Records not yet read, by partition"),
     ("auscult_loop_turns_total", "Turns of the processing loop: a value that stands still is a dead engine"),
@@ -93,6 +102,7 @@ pub fn page(status: &Status) -> String {
         ("auscult_scores_total", status.scores),
         ("auscult_ticks_total", a.ticks),
         ("auscult_commits_total", status.commits),
+        ("auscult_transactions_failed_total", status.failed_transactions),
         ("auscult_archive_files_total", status.archive_files),
         ("auscult_loop_turns_total", status.turns),
     ] {
@@ -101,9 +111,15 @@ pub fn page(status: &Status) -> String {
             let _ = registry.register(Box::new(c));
         }
     }
-    if let Ok(g) = IntGauge::new("auscult_patients", help("auscult_patients")) {
-        g.set(i64::try_from(status.patients).unwrap_or(i64::MAX));
-        let _ = registry.register(Box::new(g));
+    for (name, n) in [
+        ("auscult_patients", status.patients),
+        ("auscult_in_flight_records", status.in_flight),
+        ("auscult_partitions_paused", status.paused),
+    ] {
+        if let Ok(g) = IntGauge::new(name, help(name)) {
+            g.set(i64::try_from(n).unwrap_or(i64::MAX));
+            let _ = registry.register(Box::new(g));
+        }
     }
     let lag = "auscult_partition_lag_records";
     if let Ok(g) = IntGaugeVec::new(Opts::new(lag, help(lag)), &["partition"]) {

@@ -1,17 +1,30 @@
 //! The service: carries records to the shards and effects to the sinks, turn by turn.
-//! In: a checked configuration. Out: outputs and offsets in one transaction a turn, until told to stop.
+//! In: a checked configuration. Out: outputs and offsets in transactions, until told to stop.
+//!
+//! The loop polls, steps and hands over, and never waits: [`committer`] tells and commits on a thread of its own,
+//! [`archiver`] writes files on another, [`restore`] takes partitions over on others. What they have not done yet is
+//! bounded; at the bound partitions are paused.
+
+mod archiver;
+mod committer;
+mod restore;
+mod status;
+mod steps;
 
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use serde_json::json;
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
+use self::archiver::Archiver;
+use self::committer::{Committer, Handover};
+use self::restore::{Refusals, Restorer, Site};
+use self::steps::{Job, Stepped, step_all};
+use crate::accounts::Accounts;
 use crate::align::SampleCounts;
 use crate::clock;
 use crate::commands::Desk;
@@ -21,23 +34,37 @@ use crate::error::RunError;
 use crate::failpoint;
 use crate::metrics::Status;
 use crate::plan::Plan;
-use crate::shard::{Shard, Turn};
+use crate::shard::Shard;
 use crate::shared::Shared;
-use crate::sink::archive::Archive;
-use crate::sink::kafka::{KafkaSink, Output, SidePath};
-use crate::source::Record;
-use crate::source::kafka::{Change, KafkaSource, frames_topic};
+use crate::sink::kafka::{SidePath, Telling, Transactions};
+use crate::source::kafka::{Change, KafkaSource, frames_topic, heals};
 use crate::worker::Event;
 
-/// Records taken in one turn.
-const TURN_RECORDS: usize = 5_000;
-/// Turns of effects that may wait for the archive.
-const ARCHIVE_QUEUE: usize = 64;
+/// From one turn to the next, while there is no backlog: a few records of each partition at once cost less.
+const TURN: Duration = Duration::from_millis(15);
+/// A turn with a backlog is to take about so long.
+const BACKLOG_TURN: Duration = Duration::from_millis(40);
+/// Most records of one partition in one turn, and fewest while catching up.
+const SHARE: (usize, usize) = (64, 4_000);
+/// Held back for so long, partitions are paused: what was read ahead is let go.
+const HOLD: Duration = Duration::from_millis(300);
+/// How long what is in flight may take before partitions are given up without it.
+const SETTLE: Duration = Duration::from_millis(2_000);
+/// How long files and transactions may take at the end.
+const LEAVE: Duration = Duration::from_secs(7);
 
-/// What the archive thread is told.
-enum ToArchive {
-    Effects(i32, Vec<(i64, Effect)>),
-    Lose(i32),
+/// How an owned partition stands.
+enum Owned {
+    /// Something of its earlier ownership is still being told.
+    Settling,
+    /// Its state is being read; the flag abandons that.
+    Restoring(Arc<AtomicBool>),
+    /// Its state is there, and its records are not read yet.
+    Seeking(Box<Shard>, i64),
+    /// It is being read.
+    Reading(Box<Shard>),
+    /// It is not read, see the refusals.
+    Refused,
 }
 
 /// The running service.
@@ -46,316 +73,387 @@ struct Service<'a> {
     plan: Arc<Plan>,
     shared: Arc<Shared>,
     source: KafkaSource,
-    sink: KafkaSink,
+    handover: Arc<Handover>,
+    telling: Telling,
     side: SidePath,
     desk: Desk,
-    shards: BTreeMap<i32, Shard>,
-    archive: Option<SyncSender<ToArchive>>,
-    archive_state: Arc<ArchiveState>,
+    restorer: Restorer,
+    archiver: Option<Archiver>,
+    owned: BTreeMap<i32, Owned>,
+    refused: Refusals,
+    /// Since when nothing is taken in.
+    held: Option<Instant>,
+    /// Records of a partition in one turn, while it catches up.
+    share: usize,
     status: Status,
+    published: Instant,
     beat: Instant,
     beats: u64,
-    retired: crate::accounts::Accounts,
+    retired: (Accounts, SampleCounts),
 }
 
-/// How the archive stands.
-#[derive(Default)]
-struct ArchiveState {
-    files: std::sync::atomic::AtomicU64,
-    failed: AtomicBool,
-}
-
-/// Runs until `stop` is set.
+/// Runs until `stop` is set. `ready` makes sure that the topics are there; it is asked until the broker answers.
 ///
 /// # Errors
 /// [`RunError`] if the outside world does not heal; whatever was not committed is told by the next process.
-pub fn run(config: &Config, plan: Arc<Plan>, shared: Arc<Shared>, stop: &AtomicBool) -> Result<(), RunError> {
-    // The transactional id first: whatever a dead predecessor left open is aborted before its offsets are read.
-    let sink = KafkaSink::open(&config.kafka)?;
-    let side = SidePath::open(&config.kafka)?;
-    let source = KafkaSource::join(&config.kafka)?;
-    let archive_state = Arc::new(ArchiveState::default());
-    let mut archive_thread = None;
-    let archive = config.archive.dir.as_ref().map(|dir| {
-        let (to, from) = sync_channel(ARCHIVE_QUEUE);
-        let (dir, topic, state) = (dir.clone(), frames_topic(&config.kafka), archive_state.clone());
-        archive_thread = Some(thread::spawn(move || archive_loop(Path::new(&dir), &topic, &from, &state)));
-        to
-    });
+pub fn run(
+    config: &Config,
+    plan: Arc<Plan>,
+    shared: Arc<Shared>,
+    stop: &AtomicBool,
+    ready: impl Fn() -> Result<(), RunError> + Send + 'static,
+) -> Result<(), RunError> {
+    if !wait_for_topics(&shared, stop, ready)? {
+        return Ok(());
+    }
+    let kafka = &config.kafka;
+    let side = SidePath::open(kafka)?;
+    let source = KafkaSource::join(kafka)?;
+    let handover = Arc::new(Handover::default());
+    let transactions = Transactions::new(kafka, source.group())?;
+    let every = Duration::from_millis(kafka.commit_ms);
+    let session = Duration::from_millis(kafka.session_timeout_ms);
+    let committer = Committer::new(transactions, handover.clone(), every, session);
+    let committing = thread::spawn(move || committer.run());
+    let archive = config.archive.dir.as_deref().map(Path::new);
+    let site = Site {
+        kafka: kafka.clone(),
+        plan: plan.clone(),
+        group: source.group(),
+        archive: archive.map(Path::to_path_buf),
+    };
+    let now = clock::instant();
     let mut service = Service {
         config,
         plan,
         shared,
         source,
-        sink,
+        handover,
+        telling: Telling::new(kafka),
         side,
-        desk: Desk::new(&config.kafka.instance, clock::now()),
-        shards: BTreeMap::new(),
-        archive,
-        archive_state,
+        desk: Desk::new(&kafka.instance, clock::now()),
+        restorer: Restorer::new(site),
+        archiver: archive.map(|root| Archiver::start(root, &frames_topic(kafka))),
+        owned: BTreeMap::new(),
+        refused: Refusals::new(),
+        held: None,
+        share: SHARE.0,
         status: Status::default(),
-        beat: clock::instant(),
+        published: now,
+        beat: now,
         beats: 0,
         retired: Default::default(),
     };
-    info!(instance = config.kafka.instance, topic = frames_topic(&config.kafka), "running");
+    info!(instance = kafka.instance, topic = frames_topic(kafka), "running");
     let result = service.until(stop);
-    service.leave();
+    let ended = service.leave();
     drop(service);
-    if let Some(thread) = archive_thread {
-        let _ = thread.join();
+    // One that hangs in a request ends with the process; its transaction is aborted by whoever comes next.
+    if ended {
+        let _ = committing.join();
     }
     result
 }
 
+/// Waits until the topics are there; false if told to stop before.
+fn wait_for_topics(
+    shared: &Shared,
+    stop: &AtomicBool,
+    ready: impl Fn() -> Result<(), RunError> + Send + 'static,
+) -> Result<bool, RunError> {
+    let (to, answers) = std::sync::mpsc::channel();
+    thread::spawn(move || {
+        loop {
+            let answer = ready();
+            let again = matches!(&answer, Err(RunError::Kafka { source, .. }) if heals(source));
+            if to.send(answer).is_err() || !again {
+                return;
+            }
+            thread::sleep(Duration::from_secs(1));
+        }
+    });
+    let mut told = false;
+    while !stop.load(Ordering::Relaxed) {
+        match answers.recv_timeout(Duration::from_millis(100)) {
+            Ok(Ok(())) => return Ok(true),
+            Ok(Err(RunError::Kafka { source, .. })) if heals(&source) => {
+                if !told {
+                    warn!(code = "waiting_for_broker", error = %source, "waiting for the broker");
+                    told = true;
+                }
+            }
+            Ok(Err(e)) => return Err(e),
+            Err(_) => {}
+        }
+        let why_not_ready = "waiting for the broker".into();
+        shared.publish(Status { why_not_ready, ..Status::default() });
+    }
+    Ok(false)
+}
+
 impl Service<'_> {
     fn until(&mut self, stop: &AtomicBool) -> Result<(), RunError> {
-        let wait = Duration::from_millis(self.config.kafka.commit_ms);
         while !stop.load(Ordering::Relaxed) {
+            let began = clock::instant();
             failpoint::hit(failpoint::BEFORE_POLL);
-            let mut batch = BTreeMap::new();
-            for change in self.source.poll(wait, TURN_RECORDS, &mut batch)? {
-                self.change(&change);
+            for change in self.source.serve()? {
+                self.change(change)?;
             }
-            failpoint::hit(failpoint::AFTER_POLL);
-            self.turn(batch)?;
+            self.take_over();
+            self.hear_archive();
+            self.balance();
+            let more = if self.held.is_none() { self.turn()? } else { false };
             self.pass_time();
             self.publish();
+            if let Some(e) = self.handover.take_error() {
+                return Err(e);
+            }
+            if !more {
+                thread::sleep(TURN.saturating_sub(began.elapsed()));
+            }
         }
         Ok(())
     }
 
-    fn change(&mut self, change: &Change) {
+    fn change(&mut self, change: Change) -> Result<(), RunError> {
         match change {
-            Change::Gain(p, told_below) => {
-                self.shards.insert(*p, Shard::new(self.plan.clone(), *told_below));
+            Change::Gain(partitions) => {
+                info!(?partitions, "partitions gained");
+                self.source.adopt(&partitions)?;
+                partitions.iter().for_each(|p| drop(self.owned.insert(*p, Owned::Settling)));
             }
-            Change::Lose(p) => {
-                if let Some(shard) = self.shards.remove(p) {
-                    self.retired.add(&shard.worker.accounts);
+            Change::Lose { partitions, gone } => {
+                info!(?partitions, gone, "partitions lost");
+                if !gone {
+                    self.give_up(&partitions, clock::instant() + SETTLE);
                 }
-                self.to_archive(ToArchive::Lose(*p));
-            }
-        }
-    }
-
-    /// One turn: every shard steps, then everything is told and committed at once.
-    fn turn(&mut self, batch: BTreeMap<i32, Vec<Record>>) -> Result<(), RunError> {
-        if batch.is_empty() {
-            return Ok(());
-        }
-        let turns = step_all(&mut self.shards, batch);
-        let mut outputs: Vec<Output> = Vec::new();
-        for (partition, turn) in &turns {
-            let Some(shard) = self.shards.get(partition) else { continue };
-            for (_, effect) in turn.effects.list.iter().filter(|(o, _)| shard.untold(*o)) {
-                if let Some(output) = self.sink.output(*partition, effect, &turn.records) {
-                    match effect {
-                        Effect::Event(..) => self.status.events += 1,
-                        Effect::Score(..) => self.status.scores += 1,
-                        _ => {}
-                    }
-                    outputs.push(output);
+                for p in &partitions {
+                    self.forget(*p);
                 }
+                self.source.release(&partitions)?;
             }
-        }
-        let next: BTreeMap<i32, i64> =
-            turns.iter().filter_map(|(p, _)| Some((*p, self.shards.get(p)?.to_commit()?))).collect();
-        if !next.is_empty() {
-            self.sink.commit(&outputs, &next, &self.source)?;
-        }
-        for (partition, offset) in &next {
-            if let Some(shard) = self.shards.get_mut(partition) {
-                shard.committed(*offset);
-            }
-        }
-        for (partition, turn) in turns {
-            self.after(partition, turn);
         }
         Ok(())
     }
 
-    /// What is told is told: now the live view and the archive.
-    fn after(&mut self, partition: i32, turn: Turn) {
-        let heard = self.shards.get(&partition).and_then(|s| s.worker.partition_time());
-        let mut rest = Vec::with_capacity(turn.effects.list.len());
-        {
-            let mut ward = self.shared.ward();
-            for (offset, effect) in turn.effects.list {
-                match effect {
-                    Effect::Glance(glance) => ward.take(*glance, heard.unwrap_or_default()),
-                    other => rest.push((offset, other)),
+    /// Brings what is in flight of these partitions to its end: files, last snapshots, transactions.
+    fn give_up(&mut self, partitions: &[i32], by: Instant) {
+        let mut rolled = BTreeMap::new();
+        for p in partitions {
+            let Some(Owned::Reading(shard)) = self.owned.get_mut(p) else { continue };
+            let effects = shard.worker.step(Event::Stop).list;
+            match &self.archiver {
+                Some(archiver) => {
+                    archiver.take(*p, effects, 0);
+                    rolled.insert(*p, shard.next);
+                }
+                None => self.save(*p),
+            }
+        }
+        // A snapshot may only stand for what the archive holds.
+        while !rolled.is_empty() && clock::instant() < by {
+            let Some(archiver) = &self.archiver else { break };
+            if archiver.failed() {
+                break;
+            }
+            let ended: Vec<i32> = archiver.ended().into_iter().filter(|p| rolled.contains_key(p)).collect();
+            for p in ended {
+                let Some(next) = rolled.remove(&p) else { continue };
+                if let Some(Owned::Reading(shard)) = self.owned.get_mut(&p) {
+                    shard.worker.step(Event::Archived(next));
+                }
+                self.save(p);
+            }
+            thread::sleep(Duration::from_millis(2));
+            self.shared.touch();
+        }
+        let shared = self.shared.clone();
+        if !self.handover.settle(by, &|| shared.touch()) {
+            warn!(code = "not_settled", "partitions are given up with a transaction in flight");
+        }
+    }
+
+    /// Hands the last snapshots of a partition over.
+    fn save(&mut self, partition: i32) {
+        let Some(Owned::Reading(shard)) = self.owned.get_mut(&partition) else { return };
+        let effects = shard.worker.step(Event::Save(shard.next)).list;
+        if let Some(chunk) = steps::chunk(partition, shard, &effects, &[], 0, &self.telling) {
+            self.handover.push(chunk);
+        }
+    }
+
+    fn forget(&mut self, partition: i32) {
+        self.handover.forget(partition);
+        self.refused.remove(&partition);
+        match self.owned.remove(&partition) {
+            Some(Owned::Restoring(abandoned)) => abandoned.store(true, Ordering::Relaxed),
+            Some(Owned::Seeking(shard, _) | Owned::Reading(shard)) => {
+                self.retired.0.add(&shard.worker.accounts);
+                self.retired.1.add(&shard.worker.sample_counts());
+                if let Some(archiver) = &self.archiver {
+                    archiver.lose(partition);
                 }
             }
-        }
-        self.to_archive(ToArchive::Effects(partition, rest));
-    }
-
-    fn to_archive(&self, what: ToArchive) {
-        if let Some(archive) = &self.archive {
-            // A full queue holds the loop back: nothing is lost, and the lag shows it.
-            let _ = archive.send(what);
+            _ => {}
         }
     }
 
-    /// Ticks for idle partitions, commands from the dashboard, the heartbeat.
-    fn pass_time(&mut self) {
-        if self.config.kafka.ticks {
-            for (partition, shard) in &mut self.shards {
-                if let Some(time) = shard.tick_due() {
-                    self.side.tick(*partition, time);
-                    // Not again before this one had time to come back.
-                    shard.heard = clock::instant();
+    /// Takes gained partitions one step further.
+    fn take_over(&mut self) {
+        for (partition, outcome) in self.restorer.done() {
+            match outcome {
+                Ok((shard, start)) => {
+                    if let Some(archiver) = &self.archiver {
+                        archiver.gain(partition, start.archived_below);
+                    }
+                    self.owned.insert(partition, Owned::Seeking(shard, start.offset));
                 }
+                Err(refused) => self.refuse(partition, refused),
             }
         }
-        for command in self.shared.asked() {
-            let at = self.shared.ward().event_time(&command.patient);
-            if let Some(frame) = at.and_then(|t| self.desk.frame(&command, t)) {
-                self.side.frame(&frame);
-            }
-        }
-        if self.beat.elapsed() >= Duration::from_secs(1) {
-            self.beat = clock::instant();
-            self.measure_lag();
-            self.heartbeat("running");
-        }
-    }
-
-    fn measure_lag(&mut self) {
-        self.status.lag.clear();
-        for (partition, shard) in &self.shards {
-            if let Some(end) = self.source.end_offset(*partition) {
-                self.status.lag.insert(*partition, (end - shard.next).max(0));
+        for (partition, owned) in &mut self.owned {
+            match owned {
+                Owned::Settling if self.handover.regain(*partition) => {
+                    *owned = Owned::Restoring(self.restorer.begin(*partition));
+                }
+                Owned::Seeking(_, from) if self.source.begin(*partition, *from) => {
+                    let Owned::Seeking(shard, _) = std::mem::replace(owned, Owned::Settling) else {
+                        continue;
+                    };
+                    *owned = Owned::Reading(shard);
+                }
+                _ => {}
             }
         }
     }
 
-    fn heartbeat(&mut self, state: &str) {
-        self.beats += 1;
-        let models: Vec<_> = self
-            .plan
-            .models
-            .iter()
-            .map(|m| {
-                json!({
-                    "name": m.identity.name, "sha256": m.identity.sha256, "runtime": m.identity.runtime,
-                    "state": if m.unavailable.is_some() { "unavailable" } else { "running" },
-                })
-            })
-            .collect();
-        let a = &self.status.accounts;
-        let body = json!({
-            "instance": self.config.kafka.instance, "sequence": self.beats, "state": state,
-            "time_us": clock::now().micros(), "partitions": self.shards.keys().collect::<Vec<_>>(),
-            "lag_records": self.status.lag, "frames_in": a.frames_in(), "processed": a.processed,
-            "duplicate": a.duplicate, "late": a.late, "rejected": a.rejected_total(), "models": models,
-            "ready": self.status.ready, "config_hash": self.plan.config_hash, "build": self.plan.build,
+    fn refuse(&mut self, partition: i32, refused: restore::Refused) {
+        error!(code = refused.code, partition, "the partition is not read: {}", refused.why);
+        self.source.refuse(partition);
+        self.refused.insert(partition, refused);
+        self.owned.insert(partition, Owned::Refused);
+    }
+
+    /// Tells the workers how far the archive's files reach.
+    fn hear_archive(&mut self) {
+        let Some(archiver) = &self.archiver else { return };
+        for (partition, below) in archiver.reached() {
+            if let Some(Owned::Reading(shard) | Owned::Seeking(shard, _)) = self.owned.get_mut(&partition) {
+                shard.worker.step(Event::Archived(below));
+            }
+        }
+    }
+
+    /// Holds back while too much is in flight, and lets go once half of it is done.
+    fn balance(&mut self) {
+        let archive = self.archiver.as_ref().map_or(0.0, Archiver::fill);
+        let fill = self.handover.fill().max(archive);
+        match self.held {
+            None if fill >= 1.0 => self.held = Some(clock::instant()),
+            Some(_) if fill < 0.5 => {
+                self.held = None;
+                self.pause(false);
+            }
+            Some(since) if since.elapsed() > HOLD => self.pause(true),
+            _ => {}
+        }
+    }
+
+    fn pause(&mut self, pause: bool) {
+        let all: Vec<i32> = self.owned.keys().copied().collect();
+        self.source.pause(&all, pause);
+    }
+
+    /// One turn: every shard steps over its share and hands over what it yields. Whether there is more to read.
+    fn turn(&mut self) -> Result<bool, RunError> {
+        let (mut fresh, mut behind) = (BTreeMap::new(), BTreeMap::new());
+        let mut out_of_range = Vec::new();
+        for (partition, owned) in &self.owned {
+            let Owned::Reading(shard) = owned else { continue };
+            match self.source.take(*partition, self.share)? {
+                Some(mut records) => {
+                    let whole = records.len() < self.share;
+                    // The client may hand out again what it had before a seek.
+                    records.retain(|r| r.offset >= shard.next);
+                    let batch = if whole { &mut fresh } else { &mut behind };
+                    if !records.is_empty() {
+                        batch.insert(*partition, records);
+                    }
+                }
+                None => out_of_range.push((*partition, shard.next)),
+            }
+        }
+        for (partition, next) in out_of_range {
+            let why = format!(
+                "offset {next} is not in the log any more: records were deleted before they were read"
+            );
+            self.refuse(partition, restore::Refused { code: "out_of_range", why });
+        }
+        failpoint::hit(failpoint::AFTER_POLL);
+        // Whoever is at the end of its log first: what has just happened is told before what is being caught up with.
+        self.step(fresh);
+        let more = !behind.is_empty();
+        let began = clock::instant();
+        self.step(behind);
+        if more {
+            let pace = BACKLOG_TURN.as_secs_f64() / began.elapsed().as_secs_f64().max(1e-4);
+            let next = self.share as f64 * pace.clamp(0.5, 2.0);
+            self.share = (next as usize).clamp(SHARE.0, SHARE.1);
+        }
+        Ok(more)
+    }
+
+    fn step(&mut self, mut batch: BTreeMap<i32, Vec<crate::source::Record>>) {
+        if batch.is_empty() {
+            return;
+        }
+        let jobs = self.owned.iter_mut().filter_map(|(partition, owned)| {
+            let Owned::Reading(shard) = owned else { return None };
+            Some(Job { partition: *partition, shard, records: batch.remove(partition)? })
         });
-        self.side.heartbeat(&self.config.kafka.instance, &body);
-    }
-
-    fn publish(&mut self) {
-        let mut accounts = self.retired.clone();
-        let mut samples = SampleCounts::default();
-        let mut patients = 0;
-        for shard in self.shards.values() {
-            accounts.add(&shard.worker.accounts);
-            samples.add(&shard.worker.sample_counts());
-            patients += shard.worker.patients().len() as u64;
-            self.status.log_time = self.status.log_time.max(shard.worker.partition_time());
+        for stepped in step_all(jobs.collect(), &self.telling) {
+            let Stepped { partition, effects, chunk, bytes, heard } = stepped;
+            if let Some(chunk) = chunk {
+                self.handover.push(chunk);
+            }
+            let mut rest = Vec::with_capacity(effects.len());
+            {
+                let mut ward = self.shared.ward();
+                for (offset, effect) in effects {
+                    match effect {
+                        Effect::Glance(glance) => ward.take(*glance, heard),
+                        Effect::State(..) => {}
+                        other => rest.push((offset, other)),
+                    }
+                }
+            }
+            if let Some(archiver) = &self.archiver {
+                archiver.take(partition, rest, bytes);
+            }
         }
-        let behind = self.shards.iter().find(|(_, s)| !s.caught_up()).map(|(p, _)| *p);
-        let archive_failed = self.archive_state.failed.load(Ordering::Relaxed);
-        self.status.why_not_ready = match (self.shards.is_empty(), behind, archive_failed) {
-            (true, ..) => "no partition is owned yet".into(),
-            (_, Some(p), _) => format!("partition {p} is rebuilding its state"),
-            (_, _, true) => "the archive cannot be written, see the log".into(),
-            _ => String::new(),
-        };
-        self.status.ready = self.status.why_not_ready.is_empty();
-        (self.status.accounts, self.status.samples, self.status.patients) = (accounts, samples, patients);
-        self.status.commits = self.sink.commits;
-        self.status.archive_files = self.archive_state.files.load(Ordering::Relaxed);
-        self.status.turns += 1;
-        self.shared.publish(self.status.clone());
     }
 
-    /// Ends the archive's files and says goodbye, so that no watchdog rings.
-    fn leave(&mut self) {
+    /// Ends the files, tells what is to be told and says goodbye, so that no watchdog rings. Whether the committer has
+    /// ended.
+    fn leave(&mut self) -> bool {
         failpoint::hit(failpoint::IN_SHUTDOWN);
-        let mut last = Vec::new();
-        for (partition, shard) in &mut self.shards {
-            last.push((*partition, shard.worker.step(Event::Stop).list));
+        let by = clock::instant() + LEAVE;
+        let all: Vec<i32> = self.owned.keys().copied().collect();
+        self.give_up(&all, by - SETTLE);
+        self.handover.stop(by);
+        if let Some(archiver) = self.archiver.take()
+            && !archiver.end(by)
+        {
+            warn!(code = "archive", "files were not ended in time; the next start writes them from the log");
         }
-        for (partition, effects) in last {
-            self.to_archive(ToArchive::Effects(partition, effects));
+        let ended = self.handover.ended(by);
+        if self.config.kafka.leave_on_stop {
+            self.source.leave();
         }
         failpoint::hit(failpoint::BEFORE_GOODBYE);
         self.heartbeat("leaving");
-        self.side.flush();
+        self.side.flush(Duration::from_secs(1));
         info!("stopped");
-    }
-}
-
-/// Steps every shard that has records, on as many threads as there are cores. Shards share nothing, so the threads
-/// change no result.
-fn step_all(shards: &mut BTreeMap<i32, Shard>, mut batch: BTreeMap<i32, Vec<Record>>) -> Vec<(i32, Turn)> {
-    let mut jobs: Vec<(i32, &mut Shard, Vec<Record>)> =
-        shards.iter_mut().filter_map(|(p, s)| Some((*p, s, batch.remove(p)?))).collect();
-    let threads = thread::available_parallelism().map_or(1, usize::from).min(jobs.len().max(1));
-    if threads <= 1 {
-        return jobs.into_iter().map(|(p, s, r)| (p, s.turn(r))).collect();
-    }
-    let mut piles: Vec<Vec<_>> = (0..threads).map(|_| Vec::new()).collect();
-    jobs.sort_by_key(|j| std::cmp::Reverse(j.2.len()));
-    for (i, job) in jobs.into_iter().enumerate() {
-        piles[i % threads].push(job);
-    }
-    let mut done: Vec<(i32, Turn)> = thread::scope(|scope| {
-        let handles: Vec<_> = piles
-            .into_iter()
-            .map(|pile| scope.spawn(|| pile.into_iter().map(|(p, s, r)| (p, s.turn(r))).collect::<Vec<_>>()))
-            .collect();
-        handles
-            .into_iter()
-            .flat_map(|h| h.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
-            .collect()
-    });
-    done.sort_by_key(|d| d.0);
-    done
-}
-
-/// The archive's own thread: a slow disk holds back the archive first.
-fn archive_loop(root: &Path, topic: &str, from: &Receiver<ToArchive>, state: &ArchiveState) {
-    let mut open: BTreeMap<i32, Option<Archive>> = BTreeMap::new();
-    for message in from {
-        match message {
-            ToArchive::Lose(partition) => {
-                open.remove(&partition);
-            }
-            ToArchive::Effects(partition, effects) => {
-                if matches!(open.get(&partition), Some(None)) {
-                    continue;
-                }
-                let taken = match open.remove(&partition).flatten() {
-                    Some(archive) => Ok(archive),
-                    None => Archive::open(root, topic, partition),
-                };
-                let taken = taken.and_then(|mut archive| {
-                    let before = archive.files;
-                    archive.take(&effects)?;
-                    state.files.fetch_add(archive.files - before, Ordering::Relaxed);
-                    Ok(archive)
-                });
-                if let Err(e) = &taken {
-                    // What follows must not stand in files while this does not: the partition is archived again
-                    // from the log by the next start.
-                    error!(code = "archive", partition, error = %e, "archiving of the partition stops until a restart");
-                    state.failed.store(true, Ordering::Relaxed);
-                }
-                open.insert(partition, taken.ok());
-            }
-        }
+        ended
     }
 }

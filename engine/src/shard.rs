@@ -95,7 +95,7 @@ impl Shard {
     /// has passed since.
     pub fn tick_due(&self) -> Option<EventTime> {
         let idle = self.heard.elapsed();
-        let due = idle.as_millis() >= 1000 && !self.worker.patients().is_empty();
+        let due = idle.as_millis() >= 1000 && self.worker.beds() > 0;
         let passed = auscult_operators::signal::Span::from_seconds(idle.as_secs_f64());
         self.worker.partition_time().filter(|_| due).map(|t| t + passed)
     }

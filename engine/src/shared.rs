@@ -76,6 +76,11 @@ impl Shared {
         *lock(&self.turned) = clock::instant();
     }
 
+    /// The loop has turned, or waits for something that is bounded.
+    pub fn touch(&self) {
+        *lock(&self.turned) = clock::instant();
+    }
+
     /// The last status.
     pub fn status(&self) -> Status {
         lock(&self.status).clone()

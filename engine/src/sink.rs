@@ -7,3 +7,4 @@ pub mod files;
 mod held;
 pub mod kafka;
 mod parquet_table;
+mod rows;

@@ -1,6 +1,7 @@
 //! Hop 1: where records come from.
 //! In: a broker, recordings, or a simulator. Out: records in log order, with their place and broker time.
 
+pub mod crowd;
 pub mod dump;
 pub mod kafka;
 pub mod recording;

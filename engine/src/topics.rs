@@ -55,6 +55,14 @@ pub struct Topic {
     pub settings: &'static [(&'static str, &'static str)],
 }
 
+/// Segments are small, so that a take-over reads little that has been replaced since.
+const COMPACTED: &[(&str, &str)] = &[
+    ("cleanup.policy", "compact"),
+    ("segment.bytes", "33554432"),
+    ("min.cleanable.dirty.ratio", "0.3"),
+    ("max.compaction.lag.ms", "600000"),
+    ("compression.type", "producer"),
+];
 const DAY: &[(&str, &str)] = &[("retention.ms", "86400000")];
 const WEEK: &[(&str, &str)] = &[("retention.ms", "604800000")];
 const MONTH: &[(&str, &str)] = &[("retention.ms", "2592000000")];
@@ -115,6 +123,18 @@ pub static TOPICS: &[Topic] = &[
         transactional: true,
         wide: true,
         settings: MONTH,
+    },
+    Topic {
+        name: "state",
+        summary: "What a partition is taken over from: two snapshots of each patient, and a mark. It has the partitions of \
+                  the frames topic",
+        input: false,
+        key: "patient id with `#0` or `#1`; `#mark`",
+        value: "binary, versioned, with a checksum; only Auscult reads it",
+        headers: &[],
+        transactional: true,
+        wide: true,
+        settings: COMPACTED,
     },
     Topic {
         name: "heartbeat",

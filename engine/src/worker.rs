@@ -340,6 +340,16 @@ impl Worker {
         &self.patients
     }
 
+    /// How many patients are known: also those whose snapshot the log has not reached yet.
+    pub fn beds(&self) -> usize {
+        self.patients.len() + self.keeper.as_ref().map_or(0, Keeper::waiting)
+    }
+
+    /// Snapshots that were not written because they exceeded `STATE_BYTES`.
+    pub fn oversized_snapshots(&self) -> u64 {
+        self.keeper.as_ref().map_or(0, |k| k.oversized)
+    }
+
     /// What became of every sample.
     pub fn sample_counts(&self) -> SampleCounts {
         self.samples

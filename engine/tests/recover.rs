@@ -180,6 +180,24 @@ fn after_a_goodbye_nothing_is_read_again() {
     assert_eq!((heir.patients().len(), heir.accounts), (3, whole.accounts));
 }
 
+/// A patient whose snapshot would be too large has none; it is recovered by reading the log again.
+#[test]
+fn what_is_too_large_is_read_again() {
+    let mut config = config();
+    (config.state.every_s, config.input.lateness_s) = (5.0, 600.0);
+    (config.input.quiet_s, config.input.silent_s) = (1000.0, 1000.0);
+    let plan = plan_of(&config);
+    let log = faulty_log(9, 1, 700);
+    let (mut worker, ..) = World::default().restore(&plan);
+    worker.step(Event::Records(&log));
+    assert!(worker.oversized_snapshots() > 0);
+    let (whole, _) = walk(&plan, &log, &[]);
+    let mut world = World::default();
+    live(&plan, &mut world, &log, &vec![50; log.len() / 50 - 1], 0);
+    live(&plan, &mut world, &log, &vec![50; log.len() / 50 + 2], 0);
+    assert_eq!(difference(&whole, &world.told), None);
+}
+
 /// Damage to the state topic: bits, cuts, swaps, empty and future records. All of it is seen, and what is told stays
 /// the same.
 #[test]
@@ -268,4 +286,29 @@ fn broken_recoveries_are_told_apart() {
     let mut skips = world;
     skips.committed += 40;
     assert!(run(skips).is_some());
+}
+
+/// Written down before any record, a worker goes on the same.
+#[test]
+fn written_down_anywhere_nothing_changes() {
+    let plan = plan(4.0, 6.0);
+    for (seed, beds, seconds) in [(15621, 2, 24), (2, 2, 20)] {
+        let log = faulty_log(seed, beds, seconds);
+        let (whole, _) = walk(&plan, &log, &[]);
+        for cut in 1..log.len() {
+            let (mut worker, ..) = World::default().restore(&plan);
+            let mut world = World { committed: cut as i64, ..World::default() };
+            let mut effects = worker.step(Event::Records(&log[..cut])).list;
+            effects.extend(worker.step(Event::Save(cut as i64)).list);
+            world.told.take(&effects, 0);
+            world.told.by_kind.remove("state");
+            for (_, effect) in effects {
+                if let Effect::State(key, value) = effect {
+                    world.state.push((key, value.unwrap()));
+                }
+            }
+            live(&plan, &mut world, &log, &[log.len() - cut, 1], 0);
+            assert_eq!(difference(&whole, &world.told), None, "seed {seed}, cut at {cut}");
+        }
+    }
 }

@@ -13,6 +13,7 @@ pub mod cache;
 pub mod hostile;
 pub mod http;
 pub mod kafka;
+pub mod load;
 pub mod process;
 pub mod promtool;
 pub mod python;

@@ -38,7 +38,7 @@ pub(super) struct Args {
     #[arg(long, default_value_t = 1, conflicts_with = "dump")]
     partitions: usize,
     /// Records handed to a worker at a time.
-    #[arg(long, default_value_t = 500)]
+    #[arg(long, default_value_t = 250)]
     batch: usize,
     /// Write features too, and what each model says.
     #[arg(long)]

@@ -27,12 +27,12 @@ pub(super) fn run(args: &Args) -> Result<(), RunError> {
     for m in &plan.models {
         info!(model = m.identity.name, sha256 = m.identity.sha256, runtime = m.identity.runtime, "model");
     }
-    broker::ensure(&config.kafka)?;
     let shared = Arc::new(Shared::new(&plan, &config.kafka.instance, false));
     let address = http::serve(&config.http.listen, shared.clone())?;
     info!("dashboard http://{address}/");
     let stop = stop_flag()?;
-    service::run(&config, plan, shared, &stop)
+    let kafka = config.kafka.clone();
+    service::run(&config, plan, shared, &stop, move || broker::ensure(&kafka))
 }
 
 /// A flag that SIGTERM and SIGINT set. A second signal ends the process at once.

@@ -2,6 +2,8 @@
 //! In: a key that names patient and channel, and a value `u64 ms since 1970 | u16 rate in Hz | u16 n | n * i16`, all
 //! little-endian. Out: a frame of one waveform, or a reject.
 
+use std::sync::Arc;
+
 use auscult_operators::signal::frame::{PatientId, Samples, SourceId, Wave};
 use auscult_operators::signal::{ChannelId, EventTime, Frame, Hertz, Span};
 
@@ -24,7 +26,7 @@ pub struct CountsForm {
 /// One channel.
 #[derive(Clone, Debug)]
 struct Channel {
-    name: Box<str>,
+    name: Arc<str>,
     channel: ChannelId,
     scale: f64,
     offset: f64,

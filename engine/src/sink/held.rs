@@ -28,11 +28,7 @@ impl Held {
         let stem = format!("{topic}-{partition}");
         let path = folder.join(&stem);
         let files = files_of(root, &format!("{stem}-")).map_err(io_error("list", root))?;
-        let said = match fs::read_to_string(&path) {
-            Ok(text) => text.trim().parse::<i64>().ok(),
-            Err(e) if e.kind() == io::ErrorKind::NotFound => None,
-            Err(e) => return Err(io_error("read", &path)(e)),
-        };
+        let said = said(&path)?;
         // An archive that was copied without this file is believed by the names of its files, and nothing is cleared.
         let whole = || files.iter().filter_map(|f| f.range).map(|r| r.1).max().unwrap_or(-1);
         let mut held = Self { path, to: said.unwrap_or_else(whole) };
@@ -60,6 +56,22 @@ impl Held {
     }
 }
 
+/// The last offset that an archive says it holds of a partition, if it says anything.
+///
+/// # Errors
+/// [`ArchiveError`] if it cannot be read.
+pub fn last_held(root: &Path, topic: &str, partition: i32) -> Result<Option<i64>, ArchiveError> {
+    said(&root.join(".held").join(format!("{topic}-{partition}")))
+}
+
+fn said(path: &Path) -> Result<Option<i64>, ArchiveError> {
+    match fs::read_to_string(path) {
+        Ok(text) => Ok(text.trim().parse::<i64>().ok()),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(io_error("read", path)(e)),
+    }
+}
+
 /// A file of a partition in any table; without a range while it is being written.
 struct Found {
     path: PathBuf,
@@ -68,7 +80,7 @@ struct Found {
 
 fn files_of(root: &Path, head: &str) -> io::Result<Vec<Found>> {
     let mut out = Vec::new();
-    for table in super::archive::TABLES {
+    for table in super::rows::TABLES {
         let dates = match fs::read_dir(root.join(table)) {
             Ok(dates) => dates,
             Err(e) if e.kind() == io::ErrorKind::NotFound => continue,

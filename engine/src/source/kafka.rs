@@ -1,8 +1,12 @@
-//! Source `kafka`: the frames topic, read by a consumer group.
-//! In: a broker. Out: records by partition, and which partitions were gained and lost.
+//! Source `kafka`: the frames topic, read by a consumer group, one queue a partition.
+//! In: a broker. Out: records by partition, as many as asked for, and which partitions were gained and lost.
+//!
+//! A partition that is gained stands still until its owner says where to begin. One that is lost is given up only when
+//! its owner says so, before anything else is read: until then nobody else can have it.
 
 use std::collections::BTreeMap;
-use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use auscult_operators::signal::EventTime;
@@ -10,35 +14,76 @@ use bytes::Bytes;
 use rdkafka::bindings::rd_kafka_resp_err_t;
 use rdkafka::client::ClientContext;
 use rdkafka::config::ClientConfig;
+use rdkafka::consumer::base_consumer::PartitionQueue;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext, ConsumerGroupMetadata};
-use rdkafka::error::KafkaError;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Headers, Message};
+use rdkafka::statistics::Statistics;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use super::Record;
+use crate::clock;
 use crate::config;
 use crate::error::RunError;
 use crate::failpoint;
 
-const TIMEOUT: Duration = Duration::from_secs(15);
+/// How long a seek within the client may take.
+const SEEK: Duration = Duration::from_secs(1);
+/// How long leaving the group may take.
+const LEAVE: Duration = Duration::from_secs(1);
 
 /// A change of ownership.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
-    /// This partition is ours: outputs of records below the offset are told already.
-    Gain(i32, i64),
-    /// It is no longer ours.
-    Lose(i32),
+    /// These partitions are ours.
+    Gain(Vec<i32>),
+    /// They are to be given up.
+    Lose {
+        /// Which.
+        partitions: Vec<i32>,
+        /// Whether they are gone already: somebody else may own them.
+        gone: bool,
+    },
 }
 
-/// Hears of rebalances.
+/// What the client says of itself once a second.
+#[derive(Default)]
+struct Heard {
+    /// End of each partition, as of its last fetch.
+    ends: BTreeMap<i32, i64>,
+    /// Whether any broker is connected.
+    connected: bool,
+}
+
+/// Hears of rebalances, and of how the client stands.
 struct Ownership {
     topic: String,
+    instance: String,
     changes: Mutex<Vec<Change>>,
+    heard: Mutex<Heard>,
+    closing: AtomicBool,
 }
 
-impl ClientContext for Ownership {}
+fn lock<T>(m: &Mutex<T>) -> MutexGuard<'_, T> {
+    m.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl ClientContext for Ownership {
+    fn stats(&self, statistics: Statistics) {
+        let mut heard = lock(&self.heard);
+        heard.connected = statistics.brokers.values().any(|b| b.state == "UP");
+        if let Some(topic) = statistics.topics.get(&self.topic) {
+            let ends = topic.partitions.values().filter(|p| p.partition >= 0 && p.hi_offset >= 0);
+            heard.ends = ends.map(|p| (p.partition, p.hi_offset)).collect();
+        }
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        // What matters comes back from polling; the rest heals, and the state of the process tells of it.
+        debug!(error = %error, reason, "client");
+    }
+}
 
 impl ConsumerContext for Ownership {
     fn rebalance(
@@ -47,147 +92,304 @@ impl ConsumerContext for Ownership {
         err: rd_kafka_resp_err_t,
         tpl: &mut TopicPartitionList,
     ) {
-        let assign = err == rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS;
-        let result = if assign { self.gain(consumer, tpl) } else { self.lose(consumer, tpl) };
-        if let Err(e) = result {
-            warn!(code = "rebalance_failed", error = %e, "could not carry out a rebalance");
+        if self.closing.load(Ordering::Relaxed) {
+            if let Err(e) = consumer.incremental_unassign(tpl) {
+                debug!(error = %e, "could not give up partitions at the end");
+            }
+            return;
         }
+        let partitions = tpl.elements().iter().map(|e| e.partition()).collect();
+        lock(&self.changes).push(match err {
+            rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS => Change::Gain(partitions),
+            _ => Change::Lose { partitions, gone: consumer.assignment_lost() },
+        });
     }
 }
 
-impl Ownership {
-    /// Every gained partition is read from its start: the state that follows from what was told already is built up
-    /// again, and only what was not yet told is told.
-    fn gain(&self, consumer: &BaseConsumer<Self>, tpl: &mut TopicPartitionList) -> Result<(), KafkaError> {
-        failpoint::hit(failpoint::IN_ASSIGN);
-        let committed = consumer.committed_offsets(tpl.clone(), TIMEOUT)?;
-        tpl.set_all_offsets(Offset::Beginning)?;
-        consumer.incremental_assign(tpl)?;
-        let elements = committed.elements();
-        let gained = elements.iter().map(|e| {
-            let told = if let Offset::Offset(o) = e.offset() { o } else { 0 };
-            info!(partition = e.partition(), told_below = told, "partition gained");
-            Change::Gain(e.partition(), told)
-        });
-        self.push(gained.collect());
-        Ok(())
-    }
-
-    fn lose(&self, consumer: &BaseConsumer<Self>, tpl: &TopicPartitionList) -> Result<(), KafkaError> {
-        failpoint::hit(failpoint::IN_REVOKE);
-        let lost: Vec<Change> = tpl.elements().iter().map(|e| Change::Lose(e.partition())).collect();
-        info!(partitions = lost.len(), "partitions lost");
-        self.push(lost);
-        consumer.incremental_unassign(tpl)
-    }
-
-    fn push(&self, new: Vec<Change>) {
-        let mut changes = self.changes.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        changes.extend(new);
-    }
+/// One owned partition.
+struct Queue {
+    queue: PartitionQueue<Ownership>,
+    /// Whether its owner has said where to begin.
+    reading: bool,
+    paused: bool,
 }
 
 /// The consumer of the frames topic.
 pub struct KafkaSource {
-    consumer: BaseConsumer<Ownership>,
+    // Before the consumer: a queue may not outlive it.
+    queues: BTreeMap<i32, Queue>,
+    group: Group,
+}
+
+/// What others must know of the group: the committer, and whoever rebuilds a partition's state.
+#[derive(Clone)]
+pub struct Group {
+    consumer: Arc<BaseConsumer<Ownership>>,
 }
 
 impl KafkaSource {
-    /// Joins the group.
+    /// Joins the group. The broker need not be there yet.
     ///
     /// # Errors
     /// [`RunError::Kafka`] if the client refuses its configuration.
     pub fn join(kafka: &config::Kafka) -> Result<Self, RunError> {
         let topic = frames_topic(kafka);
-        let ownership = Ownership { topic: topic.clone(), changes: Mutex::default() };
-        let consumer: BaseConsumer<Ownership> = client(kafka)?
+        let ownership = Ownership {
+            topic: topic.clone(),
+            instance: kafka.instance.clone(),
+            changes: Mutex::default(),
+            heard: Mutex::default(),
+            closing: AtomicBool::new(false),
+        };
+        let mut config = ClientConfig::new();
+        config
+            .set("statistics.interval.ms", "1000")
+            .set("fetch.wait.max.ms", "20")
+            .set("fetch.message.max.bytes", "1048576")
+            // Of each partition: what is read ahead while its owner is busy.
+            .set("queued.min.messages", "20000")
+            .set("queued.max.messages.kbytes", "4096")
+            .set("reconnect.backoff.max.ms", "1000");
+        // With the newer group protocol these are the broker's to say.
+        if kafka.properties.get("group.protocol").is_none_or(|p| p != "consumer") {
+            config
+                .set("partition.assignment.strategy", "cooperative-sticky")
+                .set("session.timeout.ms", kafka.session_timeout_ms.to_string())
+                .set("heartbeat.interval.ms", (kafka.session_timeout_ms / 4).to_string());
+        }
+        config = over(config, kafka)?;
+        config
             .set("group.id", &kafka.group)
             .set("group.instance.id", &kafka.instance)
-            .set("partition.assignment.strategy", "cooperative-sticky")
             .set("enable.auto.commit", "false")
             .set("enable.auto.offset.store", "false")
-            .set("auto.offset.reset", "earliest")
-            .set("isolation.level", "read_committed")
-            .set("session.timeout.ms", "10000")
-            .set("fetch.wait.max.ms", "20")
-            .set("queued.max.messages.kbytes", "65536")
-            .create_with_context(ownership)
-            .map_err(RunError::kafka("create a consumer"))?;
+            // An offset that is not there any more is judged by the owner, never skipped.
+            .set("auto.offset.reset", "error")
+            .set("isolation.level", "read_committed");
+        let consumer: BaseConsumer<Ownership> =
+            config.create_with_context(ownership).map_err(RunError::kafka("create a consumer"))?;
         consumer.subscribe(&[topic.as_str()]).map_err(RunError::kafka("subscribe to the frames topic"))?;
-        Ok(Self { consumer })
+        Ok(Self { queues: BTreeMap::new(), group: Group { consumer: Arc::new(consumer) } })
     }
 
-    /// Polls until the deadline or `most` records, whichever comes first. Records of lost partitions are dropped.
+    /// Lets the client work, and says who owns what. Every change must be answered, by [`KafkaSource::adopt`] or
+    /// [`KafkaSource::release`], before this is called again.
+    ///
+    /// # Errors
+    /// [`RunError::Fenced`] if another process joined as this instance; [`RunError::Kafka`] for errors that do not
+    /// heal by themselves.
+    pub fn serve(&self) -> Result<Vec<Change>, RunError> {
+        let consumer = &self.group.consumer;
+        // Bounded: a client that speaks without end must not keep the loop from turning.
+        for _ in 0..100 {
+            match consumer.poll(Duration::ZERO) {
+                Some(Err(e)) => self.judge(e)?,
+                // Read before its owner said where to begin: it is read again.
+                Some(Ok(_)) => continue,
+                None => {
+                    let changes = std::mem::take(&mut *lock(&consumer.context().changes));
+                    return Ok(changes);
+                }
+            }
+        }
+        Ok(std::mem::take(&mut *lock(&consumer.context().changes)))
+    }
+
+    fn judge(&self, e: KafkaError) -> Result<(), RunError> {
+        if e.rdkafka_error_code() == Some(RDKafkaErrorCode::FencedInstanceId) {
+            let instance = self.group.consumer.context().instance.clone();
+            return Err(RunError::Fenced { instance });
+        }
+        if heals(&e) {
+            debug!(error = %e, "the broker is not reachable");
+            return Ok(());
+        }
+        Err(RunError::kafka("read from the frames topic")(e))
+    }
+
+    /// Takes gained partitions over; they stand still until [`KafkaSource::begin`].
+    ///
+    /// # Errors
+    /// [`RunError::Kafka`] if the client refuses.
+    pub fn adopt(&mut self, partitions: &[i32]) -> Result<(), RunError> {
+        failpoint::hit(failpoint::IN_ASSIGN);
+        let (consumer, topic) = (&self.group.consumer, self.group.topic());
+        let mut list = TopicPartitionList::new();
+        for p in partitions {
+            // Before anything is fetched, so that nothing of it comes by another way.
+            let Some(queue) = consumer.split_partition_queue(topic, *p) else { continue };
+            self.queues.insert(*p, Queue { queue, reading: false, paused: true });
+            list.add_partition_offset(topic, *p, Offset::Beginning)
+                .map_err(RunError::kafka("take a partition over"))?;
+        }
+        consumer.incremental_assign(&list).map_err(RunError::kafka("take partitions over"))?;
+        consumer.pause(&list).map_err(RunError::kafka("pause partitions"))
+    }
+
+    /// Gives partitions up.
+    ///
+    /// # Errors
+    /// [`RunError::Kafka`] if the client refuses.
+    pub fn release(&mut self, partitions: &[i32]) -> Result<(), RunError> {
+        failpoint::hit(failpoint::IN_REVOKE);
+        for p in partitions {
+            self.queues.remove(p);
+        }
+        let list = self.list(partitions.iter().copied());
+        self.group.consumer.incremental_unassign(&list).map_err(RunError::kafka("give partitions up"))
+    }
+
+    /// Begins to read a partition at an offset; false if the client is not ready for it yet.
+    pub fn begin(&mut self, partition: i32, offset: i64) -> bool {
+        let (consumer, topic) = (self.group.consumer.clone(), self.group.topic().to_string());
+        let Some(queue) = self.queues.get_mut(&partition) else { return true };
+        if let Err(e) = consumer.seek(&topic, partition, Offset::Offset(offset), SEEK) {
+            debug!(partition, error = %e, "not yet ready to seek");
+            return false;
+        }
+        queue.reading = true;
+        self.pause(&[partition], false);
+        true
+    }
+
+    /// Takes records of a partition: those at hand, at most so many. `None` if its place is not in the log any more.
     ///
     /// # Errors
     /// [`RunError::Kafka`] for errors that do not heal by themselves.
-    pub fn poll(
-        &self,
-        wait: Duration,
-        most: usize,
-        batch: &mut BTreeMap<i32, Vec<Record>>,
-    ) -> Result<Vec<Change>, RunError> {
-        let end = crate::clock::instant() + wait;
-        let mut taken = 0;
-        let mut changes = Vec::new();
-        loop {
-            let left = end.saturating_duration_since(crate::clock::instant());
-            let message = self.consumer.poll(left);
-            self.take_changes(batch, &mut changes);
-            match message {
+    pub fn take(&mut self, partition: i32, most: usize) -> Result<Option<Vec<Record>>, RunError> {
+        let mut records = Vec::new();
+        let Some(queue) = self.queues.get(&partition).filter(|q| q.reading && !q.paused) else {
+            return Ok(Some(records));
+        };
+        while records.len() < most {
+            match queue.queue.poll(Duration::ZERO) {
                 None => break,
-                Some(Err(e)) if heals(&e) => warn!(code = "kafka", error = %e, "the broker is not reachable"),
-                Some(Err(e)) => return Err(RunError::kafka("read from the frames topic")(e)),
-                Some(Ok(m)) => {
-                    batch.entry(m.partition()).or_default().push(record(&m));
-                    taken += 1;
-                }
-            }
-            if taken >= most || left.is_zero() {
-                break;
+                Some(Ok(m)) => records.push(record(&m)),
+                Some(Err(e)) if out_of_range(&e) => return Ok(None),
+                Some(Err(e)) => self.judge(e)?,
             }
         }
-        Ok(changes)
+        Ok(Some(records))
     }
 
-    fn take_changes(&self, batch: &mut BTreeMap<i32, Vec<Record>>, out: &mut Vec<Change>) {
-        let mut changes =
-            self.consumer.context().changes.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        for change in changes.drain(..) {
-            if let Change::Lose(p) = change {
-                batch.remove(&p);
+    /// Pauses or resumes partitions that are being read: what was read ahead is let go, and fetched again.
+    pub fn pause(&mut self, partitions: &[i32], pause: bool) {
+        let mut chosen = Vec::new();
+        for p in partitions {
+            if let Some(queue) = self.queues.get_mut(p).filter(|q| q.reading && q.paused != pause) {
+                queue.paused = pause;
+                chosen.push(*p);
             }
-            out.push(change);
         }
+        if chosen.is_empty() {
+            return;
+        }
+        let (list, consumer) = (self.list(chosen.into_iter()), &self.group.consumer);
+        let result = if pause { consumer.pause(&list) } else { consumer.resume(&list) };
+        if let Err(e) = result {
+            warn!(code = "pause", pause, error = %e, "could not pause or resume partitions");
+        }
+    }
+
+    /// Stops reading a partition for good, without giving it up.
+    pub fn refuse(&mut self, partition: i32) {
+        self.pause(&[partition], true);
+        if let Some(queue) = self.queues.get_mut(&partition) {
+            queue.reading = false;
+        }
+    }
+
+    /// Partitions that are paused although they are being read.
+    pub fn paused(&self) -> usize {
+        self.queues.values().filter(|q| q.reading && q.paused).count()
+    }
+
+    /// End of a partition as the client last heard of it.
+    pub fn end_offset(&self, partition: i32) -> Option<i64> {
+        lock(&self.group.consumer.context().heard).ends.get(&partition).copied()
+    }
+
+    /// Whether any broker is connected, as of a second ago.
+    pub fn connected(&self) -> bool {
+        lock(&self.group.consumer.context().heard).connected
+    }
+
+    /// The group, for others.
+    pub fn group(&self) -> Group {
+        self.group.clone()
+    }
+
+    /// Leaves the group at once, so that others need not wait for the session to end.
+    pub fn leave(&self) {
+        let consumer = &self.group.consumer;
+        consumer.context().closing.store(true, Ordering::Relaxed);
+        consumer.unsubscribe();
+        let began = clock::instant();
+        let owns = || consumer.assignment().is_ok_and(|a| a.count() > 0);
+        while owns() && began.elapsed() < LEAVE {
+            consumer.poll(Duration::from_millis(20));
+        }
+        // The request itself leaves in the background.
+        std::thread::sleep(Duration::from_millis(100));
+        info!("left the group");
+    }
+
+    fn list(&self, partitions: impl Iterator<Item = i32>) -> TopicPartitionList {
+        let mut list = TopicPartitionList::new();
+        for p in partitions {
+            list.add_partition(self.group.topic(), p);
+        }
+        list
+    }
+}
+
+impl Drop for KafkaSource {
+    fn drop(&mut self) {
+        self.group.consumer.context().closing.store(true, Ordering::Relaxed);
+    }
+}
+
+impl Group {
+    /// Name of the frames topic.
+    pub fn topic(&self) -> &str {
+        &self.consumer.context().topic
     }
 
     /// What the producer must know to commit offsets for the group.
-    pub fn group(&self) -> Option<ConsumerGroupMetadata> {
+    pub fn metadata(&self) -> Option<ConsumerGroupMetadata> {
         self.consumer.group_metadata()
     }
 
-    /// Offsets committed for these partitions.
+    /// Offsets committed for these partitions; 0 where there is none.
     ///
     /// # Errors
-    /// [`RunError::Kafka`] if the coordinator does not answer.
-    pub fn committed(&self, partitions: &BTreeMap<i32, i64>) -> Result<BTreeMap<i32, i64>, RunError> {
+    /// [`KafkaError`] if the coordinator does not answer in time.
+    pub fn committed(&self, partitions: &[i32], wait: Duration) -> Result<BTreeMap<i32, i64>, KafkaError> {
         let mut tpl = TopicPartitionList::new();
-        for p in partitions.keys() {
-            tpl.add_partition(&self.consumer.context().topic, *p);
+        for p in partitions {
+            tpl.add_partition(self.topic(), *p);
         }
-        let found = self
-            .consumer
-            .committed_offsets(tpl, TIMEOUT)
-            .map_err(RunError::kafka("read committed offsets"))?;
-        let offset = |o| if let Offset::Offset(o) = o { o } else { 0 };
-        Ok(found.elements().iter().map(|e| (e.partition(), offset(e.offset()))).collect())
+        let found = self.consumer.committed_offsets(tpl, wait)?;
+        let mut out = BTreeMap::new();
+        for e in found.elements() {
+            e.error()?;
+            out.insert(e.partition(), if let Offset::Offset(o) = e.offset() { o } else { 0 });
+        }
+        Ok(out)
     }
 
-    /// End offset of a partition.
-    pub fn end_offset(&self, partition: i32) -> Option<i64> {
-        let wait = Duration::from_millis(500);
-        self.consumer.fetch_watermarks(&self.consumer.context().topic, partition, wait).ok().map(|w| w.1)
+    /// First offset of a partition, and the one after its last.
+    ///
+    /// # Errors
+    /// [`KafkaError`] if the broker does not answer in time.
+    pub fn reach(&self, partition: i32, wait: Duration) -> Result<(i64, i64), KafkaError> {
+        self.consumer.fetch_watermarks(self.topic(), partition, wait)
     }
+}
+
+fn out_of_range(e: &KafkaError) -> bool {
+    let code = e.rdkafka_error_code();
+    matches!(code, Some(RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange))
 }
 
 /// Errors that librdkafka heals by itself.
@@ -210,7 +412,7 @@ pub fn heals(e: &KafkaError) -> bool {
                 | Code::RebalanceInProgress
                 | Code::PartitionEOF
         )
-    )
+    ) || matches!(e, KafkaError::PartitionEOF(_))
 }
 
 fn record<M: Message>(m: &M) -> Record {
@@ -238,7 +440,11 @@ pub fn frames_topic(kafka: &config::Kafka) -> String {
 /// # Errors
 /// [`RunError::Secret`] if a value refers to a variable or file that is not there.
 pub fn client(kafka: &config::Kafka) -> Result<ClientConfig, RunError> {
-    let mut config = ClientConfig::new();
+    over(ClientConfig::new(), kafka)
+}
+
+/// The user's librdkafka keys over ours.
+pub(crate) fn over(mut config: ClientConfig, kafka: &config::Kafka) -> Result<ClientConfig, RunError> {
     config.set("bootstrap.servers", &kafka.brokers).set("client.id", &kafka.instance);
     for (key, value) in &kafka.properties {
         config.set(key, secret(key, value)?);

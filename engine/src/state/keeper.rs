@@ -9,12 +9,9 @@ use super::history::{History, Point};
 use super::snapshot::{Header, Loaded, Sections};
 use super::{Mark, Start};
 use crate::accounts::Accounts;
+use crate::limits;
 use crate::patient::{Kept, Patient};
 use crate::plan::Plan;
-
-/// Bytes of a snapshot beyond which it is not written: a broker takes messages of one megabyte by default. The patient
-/// is then recovered from an older snapshot, by reading more of the log.
-const MOST_BYTES: usize = 900 << 10;
 
 /// The recovery side of a worker.
 pub(crate) struct Keeper {
@@ -84,6 +81,11 @@ impl Keeper {
         std::str::from_utf8(key).is_ok_and(|id| self.waiting_at.contains_key(&PatientId::new(id)))
     }
 
+    /// Patients whose snapshot the log has not reached.
+    pub(crate) fn waiting(&self) -> usize {
+        self.waiting.len()
+    }
+
     /// Patients that wait and had been met by this offset.
     pub(crate) fn waiting_since(&self, offset: i64) -> usize {
         self.waiting.iter().filter(|w| w.header.first <= offset).count()
@@ -140,7 +142,7 @@ impl Keeper {
         }
         let header = Header { offset, time, first: patient.place.first };
         let bytes = self.sections.save(header, patient);
-        if bytes.len() > MOST_BYTES {
+        if bytes.len() as u64 > limits::STATE_BYTES.max {
             self.oversized += 1;
             return None;
         }

@@ -101,6 +101,11 @@ impl Broker {
         self.running.as_ref().map_or_else(|| "(not running)".into(), |running| running.tail(lines))
     }
 
+    /// Process id; 0 while it does not run.
+    pub fn pid(&self) -> u32 {
+        self.running.as_ref().map_or(0, Running::pid)
+    }
+
     fn process(&mut self) -> &mut Running {
         self.running.as_mut().expect("the broker was stopped or killed by the test")
     }

@@ -1,0 +1,206 @@
+//! The committer against a broker in memory whose commits end badly in every way.
+//! In: chunks of some partitions, faults from a seed. Out: each chunk told once and in order, whatever happened.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use auscult_datasets::simulate::Draw;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+
+use super::*;
+
+/// What a transaction meets.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Fault {
+    None,
+    /// Refused at its beginning, at an output, or at the end: nothing went through.
+    Begin,
+    Tell,
+    Lost,
+    /// It went through, and the answer did not come.
+    Through,
+    Fenced,
+}
+
+#[derive(Default)]
+struct Broker {
+    /// Committed outputs, in order.
+    told: Vec<(i32, i64)>,
+    offsets: BTreeMap<i32, i64>,
+    open: Vec<(i32, i64)>,
+    connected: bool,
+    /// What the next transactions meet.
+    faults: VecDeque<Fault>,
+    connects_fail: usize,
+}
+
+#[derive(Clone, Default)]
+struct Fake {
+    broker: Arc<Mutex<Broker>>,
+    connects: Arc<AtomicUsize>,
+}
+
+fn heals() -> Failure {
+    Failure::Heals(KafkaError::MessageProduction(RDKafkaErrorCode::OperationTimedOut))
+}
+
+impl Fake {
+    fn broker(&self) -> MutexGuard<'_, Broker> {
+        self.broker.lock().unwrap()
+    }
+    fn fault(&self, one: Fault) -> bool {
+        self.broker().faults.front() == Some(&one)
+    }
+    fn fail(&self) -> Failure {
+        self.broker().faults.pop_front();
+        heals()
+    }
+}
+
+impl Teller for Fake {
+    fn let_go(&mut self) {
+        self.broker().connected = false;
+    }
+    fn connect(&mut self) -> Result<(), Failure> {
+        let mut broker = self.broker();
+        if broker.connects_fail > 0 {
+            broker.connects_fail -= 1;
+            return Err(heals());
+        }
+        self.connects.fetch_add(1, Ordering::Relaxed);
+        // Whatever was left open is aborted.
+        broker.open.clear();
+        broker.connected = true;
+        Ok(())
+    }
+    fn begin(&self) -> Result<(), Failure> {
+        assert!(self.broker().connected && self.broker().open.is_empty());
+        if self.fault(Fault::Begin) { Err(self.fail()) } else { Ok(()) }
+    }
+    fn tell(&self, output: &Output) -> Result<(), Failure> {
+        if self.fault(Fault::Tell) {
+            return Err(self.fail());
+        }
+        let offset = String::from_utf8(output.key.clone()).unwrap().parse().unwrap();
+        self.broker().open.push((output.topic.parse().unwrap(), offset));
+        Ok(())
+    }
+    fn poll(&self) {}
+    fn commit(&self, next: &BTreeMap<i32, i64>, _: &dyn Fn() -> bool) -> Result<(), Failure> {
+        let mut broker = self.broker();
+        assert!(broker.connected);
+        let fault = broker.faults.pop_front().unwrap_or(Fault::None);
+        if matches!(fault, Fault::None | Fault::Through) {
+            let open = std::mem::take(&mut broker.open);
+            broker.told.extend(open);
+            broker.offsets.extend(next);
+        }
+        match fault {
+            Fault::None => Ok(()),
+            Fault::Fenced => Err(Failure::Fenced),
+            _ => Err(heals()),
+        }
+    }
+    fn committed(&self, partitions: &[i32]) -> Result<BTreeMap<i32, i64>, Failure> {
+        let broker = self.broker();
+        Ok(partitions.iter().map(|p| (*p, broker.offsets.get(p).copied().unwrap_or(0))).collect())
+    }
+}
+
+fn chunk(partition: i32, from: i64, to: i64) -> Chunk {
+    let output = |offset: i64| Output {
+        topic: partition.to_string(),
+        key: offset.to_string().into_bytes(),
+        partition: None,
+        value: Some(vec![0; 100]),
+        headers: Vec::new(),
+    };
+    let outputs = (from..to).map(output).collect();
+    Chunk { partition, next: to, outputs, records: usize::try_from(to - from).unwrap(), told: (1, 0) }
+}
+
+fn start(fake: &Fake) -> (Arc<Handover>, std::thread::JoinHandle<()>) {
+    let handover = Arc::new(Handover::default());
+    let short = Duration::from_millis(1);
+    let committer = Committer::new(fake.clone(), handover.clone(), short, short);
+    (handover, std::thread::spawn(move || committer.run()))
+}
+
+fn far() -> Instant {
+    clock::instant() + Duration::from_secs(60)
+}
+
+fn settle(handover: &Handover) {
+    // While it reconnects it does not settle: asked again, as the next give-up would.
+    while !handover.settle(far(), &|| ()) {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+#[test]
+fn whatever_a_commit_meets_each_chunk_is_told_once_in_order() {
+    use Fault::{Begin, Fenced, Lost, None, Tell, Through};
+    for seed in 0..20 {
+        let mut draw = Draw::new(seed, 7);
+        let fake = Fake::default();
+        let (handover, thread) = start(&fake);
+        let mut next = [0i64; 3];
+        for _ in 0..60 {
+            let fault = [None, None, Begin, Tell, Lost, Through, Fenced][draw.below(7)];
+            fake.broker().faults.push_back(fault);
+            let p = draw.below(3);
+            let to = next[p] + 1 + draw.below(4) as i64;
+            handover.push(chunk(p as i32, next[p], to));
+            next[p] = to;
+            if draw.happens(0.3) {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        }
+        settle(&handover);
+        handover.stop(far());
+        thread.join().unwrap();
+        assert_eq!((handover.records(), handover.fill()), (0, 0.0), "seed {seed}");
+        assert!(handover.tally().failures > 0 && handover.take_error().is_none());
+        let broker = fake.broker();
+        for (p, end) in next.into_iter().enumerate() {
+            let told: Vec<i64> = broker.told.iter().filter(|t| t.0 == p as i32).map(|t| t.1).collect();
+            assert_eq!(told, (0..end).collect::<Vec<_>>(), "seed {seed} partition {p}");
+            assert_eq!(broker.offsets.get(&(p as i32)).copied().unwrap_or(0), end);
+        }
+    }
+}
+
+#[test]
+fn a_broker_that_is_away_is_waited_for_and_what_is_lost_is_dropped() {
+    let fake = Fake::default();
+    fake.broker().connects_fail = 3;
+    let (handover, thread) = start(&fake);
+    handover.push(chunk(0, 0, 5));
+    handover.push(chunk(1, 0, 5));
+    assert!(!handover.connected());
+    assert!(!handover.settle(far(), &|| ()), "it does not wait for a broker that is away");
+    handover.forget(1);
+    assert_eq!(handover.records(), 5);
+    assert!(handover.regain(1), "nothing of it is in an open transaction");
+    handover.push(chunk(1, 7, 9));
+    settle(&handover);
+    assert!(handover.connected());
+    assert_eq!(
+        fake.broker().told,
+        [0, 1, 2, 3, 4].map(|o| (0, o)).into_iter().chain([(1, 7), (1, 8)]).collect::<Vec<_>>()
+    );
+    handover.stop(far());
+    assert!(handover.ended(far()));
+    thread.join().unwrap();
+}
+
+#[test]
+fn a_stop_without_a_broker_ends_in_time() {
+    let fake = Fake::default();
+    fake.broker().connects_fail = usize::MAX;
+    let (handover, thread) = start(&fake);
+    handover.push(chunk(0, 0, 5));
+    handover.stop(clock::instant() + Duration::from_millis(50));
+    assert!(handover.ended(far()));
+    thread.join().unwrap();
+    assert!(fake.broker().told.is_empty() && handover.records() == 5);
+}

@@ -1,0 +1,130 @@
+//! What the loop says of itself: status for the pages, heartbeats, and ticks and commands into the log.
+//! In: how everything stands. Out: nothing that flows back into a result but by the log.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::{Owned, Service};
+use crate::clock;
+
+/// From one published status to the next.
+const PUBLISH: Duration = Duration::from_millis(100);
+
+impl Service<'_> {
+    /// Ticks for idle partitions, commands from the dashboard, the heartbeat.
+    pub(super) fn pass_time(&mut self) {
+        if self.config.kafka.ticks && self.held.is_none() && self.handover.connected() {
+            for (partition, owned) in &mut self.owned {
+                let Owned::Reading(shard) = owned else { continue };
+                if let Some(time) = shard.tick_due() {
+                    self.side.tick(*partition, time);
+                    // Not again before this one had time to come back.
+                    shard.heard = clock::instant();
+                }
+            }
+        }
+        for command in self.shared.asked() {
+            let at = self.shared.ward().event_time(&command.patient);
+            if let Some(frame) = at.and_then(|t| self.desk.frame(&command, t)) {
+                self.side.frame(&frame);
+            }
+        }
+        if self.beat.elapsed() >= Duration::from_secs(1) {
+            self.beat = clock::instant();
+            let state = if self.waiting() { "waiting for the broker" } else { "running" };
+            self.heartbeat(state);
+        }
+    }
+
+    fn waiting(&self) -> bool {
+        !self.handover.connected()
+    }
+
+    fn measure_lag(&mut self) {
+        self.status.lag.clear();
+        for (partition, owned) in &self.owned {
+            let Owned::Reading(shard) = owned else { continue };
+            if let Some(end) = self.source.end_offset(*partition) {
+                self.status.lag.insert(*partition, (end - shard.next).max(0));
+            }
+        }
+    }
+
+    pub(super) fn heartbeat(&mut self, state: &str) {
+        self.beats += 1;
+        let models: Vec<_> = self
+            .plan
+            .models
+            .iter()
+            .map(|m| {
+                json!({
+                    "name": m.identity.name, "sha256": m.identity.sha256, "runtime": m.identity.runtime,
+                    "state": if m.unavailable.is_some() { "unavailable" } else { "running" },
+                })
+            })
+            .collect();
+        let a = &self.status.accounts;
+        let body = json!({
+            "instance": self.config.kafka.instance, "sequence": self.beats, "state": state,
+            "time_us": clock::now().micros(), "partitions": self.owned.keys().collect::<Vec<_>>(),
+            "lag_records": self.status.lag, "frames_in": a.frames_in(), "processed": a.processed,
+            "duplicate": a.duplicate, "late": a.late, "rejected": a.rejected_total(), "models": models,
+            "ready": self.status.ready, "config_hash": self.plan.config_hash, "build": self.plan.build,
+        });
+        self.side.heartbeat(&self.config.kafka.instance, &body);
+    }
+
+    /// Says how it stands; that it turns, every time.
+    pub(super) fn publish(&mut self) {
+        self.status.turns += 1;
+        if self.published.elapsed() < PUBLISH {
+            return self.shared.touch();
+        }
+        self.published = clock::instant();
+        self.measure_lag();
+        let (mut accounts, mut samples) = self.retired.clone();
+        let mut patients = 0;
+        for owned in self.owned.values() {
+            let Owned::Reading(shard) = owned else { continue };
+            accounts.add(&shard.worker.accounts);
+            samples.add(&shard.worker.sample_counts());
+            patients += shard.worker.patients().len() as u64;
+            self.status.log_time = self.status.log_time.max(shard.worker.partition_time());
+        }
+        self.status.why_not_ready = self.why_not_ready();
+        self.status.ready = self.status.why_not_ready.is_empty();
+        (self.status.accounts, self.status.samples, self.status.patients) = (accounts, samples, patients);
+        let tally = self.handover.tally();
+        (self.status.commits, self.status.events, self.status.scores) =
+            (tally.commits, tally.events, tally.scores);
+        self.status.failed_transactions = tally.failures;
+        self.status.in_flight = self.handover.records() as u64;
+        self.status.paused = self.source.paused() as u64;
+        self.status.archive_files = self.archiver.as_ref().map_or(0, |a| a.files());
+        self.shared.publish(self.status.clone());
+    }
+
+    fn why_not_ready(&self) -> String {
+        if let Some((partition, refused)) = self.refused.first_key_value() {
+            return format!("partition {partition} is not read: {} ({})", refused.why, refused.code);
+        }
+        if self.waiting() {
+            return "waiting for the broker".into();
+        }
+        if self.owned.is_empty() {
+            return "no partition is owned yet".into();
+        }
+        let rebuilding = |o: &Owned| match o {
+            Owned::Reading(shard) => !shard.caught_up(),
+            _ => true,
+        };
+        if let Some((p, _)) = self.owned.iter().find(|(_, o)| rebuilding(o)) {
+            return format!("partition {p} is rebuilding its state");
+        }
+        if self.archiver.as_ref().is_some_and(|a| a.failed()) {
+            return "the archive cannot be written, see the log".into();
+        }
+        String::new()
+    }
+}

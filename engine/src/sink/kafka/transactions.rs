@@ -1,0 +1,206 @@
+//! The transactional producer: outputs and consumed offsets go through together, or not at all.
+//! In: outputs as they come, then the offsets behind them. Out: told once, or an error after which nothing is known.
+//!
+//! librdkafka speaks the transaction protocol without KIP-890: after a commit or an offset send whose end is not known,
+//! the stale request may still arrive. So the producer is made again under the same transactional id, which fences it,
+//! and the committed offsets say whether it went through. What is told again bears the same ids.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use rdkafka::config::ClientConfig;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
+use rdkafka::message::{Header, OwnedHeaders};
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use rdkafka::util::Timeout;
+
+use super::Output;
+use crate::clock;
+use crate::config;
+use crate::error::RunError;
+use crate::failpoint;
+use crate::source::kafka::{Group, over};
+
+/// How long one request to the coordinator may take before it is asked whether to go on.
+const SLICE: Duration = Duration::from_secs(1);
+/// How long the offsets may take.
+const OFFSETS: Duration = Duration::from_secs(3);
+/// How long a commit may take before its end counts as unknown. Less than the transaction's own timeout.
+const COMMIT: Duration = Duration::from_secs(6);
+
+/// Why a transaction, or taking over its id, did not end well.
+#[derive(Debug)]
+pub enum Failure {
+    /// It may go better with a new producer.
+    Heals(KafkaError),
+    /// The id was taken by another process, or its transaction had timed out.
+    Fenced,
+    /// It will never go well.
+    Broken(RunError),
+}
+
+impl From<KafkaError> for Failure {
+    fn from(e: KafkaError) -> Self {
+        match e.rdkafka_error_code() {
+            Some(Code::Fenced | Code::ProducerFenced | Code::InvalidProducerEpoch) => Self::Fenced,
+            Some(
+                Code::TransactionalIdAuthorizationFailed
+                | Code::ClusterAuthorizationFailed
+                | Code::TopicAuthorizationFailed
+                | Code::GroupAuthorizationFailed
+                | Code::InvalidTransactionTimeout,
+            ) => Self::Broken(RunError::kafka("commit transactions")(e)),
+            _ => Self::Heals(e),
+        }
+    }
+}
+
+/// The transactional producer of this instance.
+pub struct Transactions {
+    config: ClientConfig,
+    producer: Option<BaseProducer>,
+    group: Group,
+}
+
+impl Transactions {
+    /// Configured, not connected.
+    ///
+    /// # Errors
+    /// [`RunError::Secret`] if the configuration refers to a secret that is not there.
+    pub fn new(kafka: &config::Kafka, group: Group) -> Result<Self, RunError> {
+        let mut config = ClientConfig::new();
+        config
+            .set("compression.codec", "lz4")
+            .set("linger.ms", "5")
+            .set("queue.buffering.max.messages", "1000000")
+            .set("queue.buffering.max.kbytes", "131072")
+            .set("reconnect.backoff.max.ms", "1000")
+            .set("partitioner", "murmur2_random")
+            .set("transaction.timeout.ms", "10000");
+        config = over(config, kafka)?;
+        config
+            .set("transactional.id", format!("{}-{}", kafka.group, kafka.instance))
+            .set("enable.idempotence", "true");
+        Ok(Self { config, producer: None, group })
+    }
+
+    /// Lets go of the producer, and with it of all it has not sent.
+    pub fn let_go(&mut self) {
+        self.producer = None;
+    }
+
+    /// Takes the place of this instance: whatever was left open under its id is aborted. May be called again after
+    /// [`Failure::Heals`], and then goes on where it was.
+    ///
+    /// # Errors
+    /// [`Failure`], after a second at most.
+    pub fn connect(&mut self) -> Result<(), Failure> {
+        if self.producer.is_none() {
+            let made = self.config.create();
+            let made = made.map_err(|e| Failure::Broken(RunError::kafka("create a producer")(e)))?;
+            self.producer = Some(made);
+        }
+        let result = self.producer()?.init_transactions(Timeout::After(SLICE));
+        if let Err(e) = &result
+            && !matches!(e, KafkaError::Transaction(t) if t.is_retriable())
+        {
+            self.let_go();
+        }
+        Ok(result?)
+    }
+
+    /// Opens a transaction.
+    ///
+    /// # Errors
+    /// [`Failure`]
+    pub fn begin(&self) -> Result<(), Failure> {
+        Ok(self.producer()?.begin_transaction()?)
+    }
+
+    /// Hands one output to the client, which sends it soon.
+    ///
+    /// # Errors
+    /// [`Failure`]
+    pub fn tell(&self, output: &Output) -> Result<(), Failure> {
+        let producer = self.producer()?;
+        let mut headers = OwnedHeaders::new_with_capacity(output.headers.len());
+        for (key, value) in &output.headers {
+            headers = headers.insert(Header { key, value: Some(value) });
+        }
+        let mut record = BaseRecord::to(&output.topic).key(&output.key).headers(headers);
+        if let Some(value) = &output.value {
+            record = record.payload(value);
+        }
+        if let Some(partition) = output.partition {
+            record = record.partition(partition);
+        }
+        let began = clock::instant();
+        loop {
+            match producer.send(record) {
+                Ok(()) => return Ok(()),
+                Err((e @ KafkaError::MessageProduction(Code::QueueFull), back)) => {
+                    if began.elapsed() > COMMIT {
+                        return Err(e.into());
+                    }
+                    record = back;
+                    producer.poll(Duration::from_millis(10));
+                }
+                Err((e, _)) => return Err(e.into()),
+            }
+        }
+    }
+
+    /// Lets the client take note of what was delivered.
+    pub fn poll(&self) {
+        if let Some(producer) = &self.producer {
+            producer.poll(Duration::ZERO);
+        }
+    }
+
+    /// Commits what was told since [`Transactions::begin`], with the offsets behind it. Gives up early once `go_on`
+    /// says no.
+    ///
+    /// # Errors
+    /// [`Failure`]: then nothing is known, unless [`Transactions::committed`] says so.
+    pub fn commit(&self, next: &BTreeMap<i32, i64>, go_on: &dyn Fn() -> bool) -> Result<(), Failure> {
+        let producer = self.producer()?;
+        let mut offsets = TopicPartitionList::new();
+        for (partition, offset) in next {
+            offsets.add_partition_offset(self.group.topic(), *partition, Offset::Offset(*offset))?;
+        }
+        let metadata = self.group.metadata().ok_or(KafkaError::MessageProduction(Code::UnknownMemberId))?;
+        failpoint::hit(failpoint::BEFORE_SEND_OFFSETS);
+        producer.send_offsets_to_transaction(&offsets, &metadata, Timeout::After(OFFSETS))?;
+        failpoint::hit(failpoint::AFTER_SEND_OFFSETS);
+        let began = clock::instant();
+        loop {
+            match producer.commit_transaction(Timeout::After(SLICE)) {
+                Ok(()) => return Ok(()),
+                Err(e) if slow(&e) && began.elapsed() < COMMIT && go_on() => {}
+                Err(e) => return Err(e.into()),
+            }
+        }
+    }
+
+    /// Offsets committed for these partitions.
+    ///
+    /// # Errors
+    /// [`Failure`] if the coordinator does not answer within a second.
+    pub fn committed(&self, partitions: &[i32]) -> Result<BTreeMap<i32, i64>, Failure> {
+        Ok(self.group.committed(partitions, SLICE)?)
+    }
+
+    fn producer(&self) -> Result<&BaseProducer, KafkaError> {
+        self.producer.as_ref().ok_or(KafkaError::MessageProduction(Code::State))
+    }
+}
+
+/// Whether the request goes on and may be asked after again.
+fn slow(e: &KafkaError) -> bool {
+    match e {
+        KafkaError::Transaction(t) => t.is_retriable(),
+        KafkaError::Flush(code) => *code == Code::OperationTimedOut,
+        _ => false,
+    }
+}
