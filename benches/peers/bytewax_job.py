@@ -27,7 +27,7 @@ class Part(StatefulSourcePartition):
             next(self.records)
 
     def next_batch(self):
-        batch = [(k.decode(), v) for (k, v), _ in zip(self.records, range(BATCH))]
+        batch = [(k.decode(), v) for _, (k, v) in zip(range(BATCH), self.records)]
         if not batch:
             raise StopIteration
         self.taken += len(batch)

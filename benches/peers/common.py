@@ -1,11 +1,12 @@
 """The job bands10: its data, its reference answer, and the check of an answer against it.
 
-In: a folder to fill, or files of answers. Out: `part-*.bin` and `meta.json`; JSON lines; a verdict.
+In: a folder to fill, or files of answers. Out: `part-*.bin`, and their count beside the folder; JSON lines; a verdict.
 
-A record is `[u16 key length][key][u32 value length][value]`, little-endian; the key is `pNNNNN/ecg` or `pNNNNN/ppg`, the
-value `u64 ms | u16 rate | u16 n | n * i16`, one second of one channel at 250 Hz, 0.005 mV a count. For each key, in order:
-band-pass (Butterworth, order 4, 0.5 to 40 Hz, from zero), tumbling windows of 10 s of event time, then of each whole window
-the root mean square, the sums of |rfft(y * hann)|^2 over four bands, and a logistic function of their logarithms.
+A record is `[u16 key length][key][u32 value length][value]`, little-endian; the key is `pNNNNN/ecg` or `pNNNNN/ppg`,
+the value `u64 ms | u16 rate | u16 n | n * i16`, one second of one channel at 250 Hz, 0.005 mV a count. For each key, in
+order: band-pass (Butterworth, order 4, 0.5 to 40 Hz, from zero), tumbling windows of 10 s of event time, then of each
+whole window the root mean square, the sums of |rfft(y * hann)|^2 over four bands, and a logistic function of their
+logarithms.
 """
 
 import glob
@@ -88,7 +89,8 @@ def generate(folder, patients, seconds, parts):
         file.write(struct.pack("<H", len(key)) + key + struct.pack("<I", len(value)) + value)
     for file in files:
         file.close()
-    with open(f"{folder}/meta.json", "w") as f:
+    # Beside the folder: Flink reads every file in it.
+    with open(f"{folder}.json", "w") as f:
         json.dump({"patients": patients, "seconds": seconds, "messages": count, "samples": count * SAMPLES}, f)
 
 

@@ -1,4 +1,4 @@
-"""Lines of `auscult replay --features` in the form that `common.py check` reads. In: a folder. Out: a file of JSON lines."""
+"""Lines of `auscult replay --features` in the form that `common.py check` reads. In: a folder. Out: JSON lines."""
 
 import json
 import sys

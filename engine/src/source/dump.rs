@@ -117,3 +117,58 @@ fn record(bytes: &[u8]) -> Option<(std::ops::Range<usize>, std::ops::Range<usize
     let end = (at + 4).checked_add(value)?;
     (end <= bytes.len()).then_some((2..at, at + 4..end))
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may stop at once")]
+mod tests {
+    use super::*;
+
+    fn bytes_of(records: &[(Vec<u8>, Vec<u8>)]) -> Vec<u8> {
+        let mut out = Vec::new();
+        for (key, value) in records {
+            out.extend((key.len() as u16).to_le_bytes());
+            out.extend(key);
+            out.extend((value.len() as u32).to_le_bytes());
+            out.extend(value);
+        }
+        out
+    }
+
+    fn read(bytes: &[u8], hold: usize) -> Result<Vec<(Vec<u8>, Vec<u8>)>, RunError> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("part.bin");
+        std::fs::write(&path, bytes).unwrap();
+        let (mut dump, mut out, mut held) = (Dump::open(&path)?, Vec::new(), VecDeque::new());
+        while let Some((key, value)) = dump.next()? {
+            out.push((key.to_vec(), value.to_vec()));
+            // What is held must stay what it is while blocks are read into again.
+            held.push_back((value, out.len() - 1));
+            if held.len() > hold {
+                held.pop_front();
+            }
+            assert!(held.iter().all(|(v, at)| *v == out[*at].1), "a held value has changed");
+        }
+        Ok(out)
+    }
+
+    #[test]
+    fn records_come_back_whatever_the_blocks() {
+        // Of every size, also none and several blocks; many small ones cross every place of a block's end.
+        let sizes = [0, 1, 12, 512, BLOCK, 3 * BLOCK + 7].into_iter().chain((0..400).map(|i| i * 37 % 1400));
+        let one = |(i, n): (usize, usize)| (format!("k{i}").into_bytes(), vec![(i % 251) as u8; n]);
+        let records: Vec<_> = sizes.enumerate().map(one).collect();
+        for hold in [0, 3, 150] {
+            assert!(read(&bytes_of(&records), hold).unwrap() == records, "{hold} held");
+        }
+        assert!(read(&[], 0).unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_cut_is_told() {
+        let whole = bytes_of(&[(b"k".to_vec(), vec![7; 9]), (b"l".to_vec(), vec![8; 9])]);
+        for cut in (1..whole.len()).filter(|n| *n != whole.len() / 2) {
+            let found = read(&whole[..cut], 0).expect_err("a cut file").to_string();
+            assert!(found.contains("ends within a record"), "{cut}: {found}");
+        }
+    }
+}

@@ -47,10 +47,23 @@ struct Job {
 impl Job {
     fn new() -> Self {
         let fft = RealFftPlanner::<f64>::new().plan_fft_forward(LEN);
-        let (input, output, scratch) = (fft.make_input_vec(), fft.make_output_vec(), fft.make_scratch_vec());
+        let (input, output, scratch) = (
+            fft.make_input_vec(),
+            fft.make_output_vec(),
+            fft.make_scratch_vec(),
+        );
         let hann = |i: usize| 0.5 - 0.5 * (2.0 * std::f64::consts::PI * i as f64 / LEN as f64).cos();
-        let spectrum = Spectrum { fft, input, output, scratch, hann: (0..LEN).map(hann).collect() };
-        Self { spectrum, keys: HashMap::new() }
+        let spectrum = Spectrum {
+            fft,
+            input,
+            output,
+            scratch,
+            hann: (0..LEN).map(hann).collect(),
+        };
+        Self {
+            spectrum,
+            keys: HashMap::new(),
+        }
     }
 
     fn push(&mut self, key: &[u8], value: &[u8], out: &mut String) {
@@ -58,7 +71,14 @@ impl Job {
         let n = u16::from_le_bytes([value[10], value[11]]) as usize;
         let window = ms / 10_000 * 10_000;
         if !self.keys.contains_key(key) {
-            self.keys.insert(key.into(), Key { filter: [0.0; 8], window, y: Vec::with_capacity(LEN) });
+            self.keys.insert(
+                key.into(),
+                Key {
+                    filter: [0.0; 8],
+                    window,
+                    y: Vec::with_capacity(LEN),
+                },
+            );
         }
         let state = self.keys.get_mut(key).expect("just put there");
         if state.window != window {
@@ -107,10 +127,8 @@ impl Spectrum {
             }
             let (key, w) = (std::str::from_utf8(key).expect("a key is text"), state.window);
             let (p, [a, b, c, d]) = (1.0 / (1.0 + (-z).exp()), bands);
-            let _ = writeln!(
-                out,
-                "{{\"k\":\"{key}\",\"w\":{w},\"n\":{LEN},\"rms\":{rms:?},\"bands\":[{a:?},{b:?},{c:?},{d:?}],\"p\":{p:?}}}"
-            );
+            let _ = write!(out, "{{\"k\":\"{key}\",\"w\":{w},\"n\":{LEN},\"rms\":{rms:?},");
+            let _ = writeln!(out, "\"bands\":[{a:?},{b:?},{c:?},{d:?}],\"p\":{p:?}}}");
         }
         state.y.clear();
     }
@@ -130,8 +148,9 @@ fn walk(data: &[u8], job: &mut Job, out: &mut String) {
 
 fn main() -> std::io::Result<()> {
     let arguments: Vec<String> = std::env::args().collect();
-    let mut paths: Vec<_> =
-        std::fs::read_dir(&arguments[1])?.map(|e| e.map(|e| e.path())).collect::<std::io::Result<_>>()?;
+    let mut paths: Vec<_> = std::fs::read_dir(&arguments[1])?
+        .map(|e| e.map(|e| e.path()))
+        .collect::<std::io::Result<_>>()?;
     paths.retain(|p| p.extension().is_some_and(|e| e == "bin"));
     paths.sort();
     let mut out = String::new();
