@@ -7,6 +7,8 @@
 
 mod archiver;
 mod committer;
+mod handover;
+mod ready;
 mod restore;
 mod status;
 mod steps;
@@ -21,7 +23,9 @@ use std::time::{Duration, Instant};
 use tracing::{error, info, warn};
 
 use self::archiver::Archiver;
-use self::committer::{Committer, Handover};
+use self::committer::Committer;
+use self::handover::Handover;
+use self::ready::wait_for_topics;
 use self::restore::{Refusals, Restorer, Site};
 use self::steps::{Job, Stepped, step_all};
 use crate::accounts::Accounts;
@@ -37,7 +41,7 @@ use crate::plan::Plan;
 use crate::shard::Shard;
 use crate::shared::Shared;
 use crate::sink::kafka::{SidePath, Telling, Transactions};
-use crate::source::kafka::{Change, KafkaSource, frames_topic, heals};
+use crate::source::kafka::{Change, KafkaSource, frames_topic};
 use crate::worker::Event;
 
 /// From one turn to the next, while there is no backlog: a few records of each partition at once cost less.
@@ -153,42 +157,6 @@ pub fn run(
         let _ = committing.join();
     }
     result
-}
-
-/// Waits until the topics are there; false if told to stop before.
-fn wait_for_topics(
-    shared: &Shared,
-    stop: &AtomicBool,
-    ready: impl Fn() -> Result<(), RunError> + Send + 'static,
-) -> Result<bool, RunError> {
-    let (to, answers) = std::sync::mpsc::channel();
-    thread::spawn(move || {
-        loop {
-            let answer = ready();
-            let again = matches!(&answer, Err(RunError::Kafka { source, .. }) if heals(source));
-            if to.send(answer).is_err() || !again {
-                return;
-            }
-            thread::sleep(Duration::from_secs(1));
-        }
-    });
-    let mut told = false;
-    while !stop.load(Ordering::Relaxed) {
-        match answers.recv_timeout(Duration::from_millis(100)) {
-            Ok(Ok(())) => return Ok(true),
-            Ok(Err(RunError::Kafka { source, .. })) if heals(&source) => {
-                if !told {
-                    warn!(code = "waiting_for_broker", error = %source, "waiting for the broker");
-                    told = true;
-                }
-            }
-            Ok(Err(e)) => return Err(e),
-            Err(_) => {}
-        }
-        let why_not_ready = "waiting for the broker".into();
-        shared.publish(Status { why_not_ready, ..Status::default() });
-    }
-    Ok(false)
 }
 
 impl Service<'_> {

@@ -5,7 +5,9 @@
 mod client;
 mod jars;
 mod node;
+pub mod raw;
 
+pub(crate) use client::own;
 pub use client::{Client, Isolation, Message, Record, Topic};
 pub use node::Broker;
 
@@ -31,6 +33,16 @@ impl Cluster {
     /// As [`Cluster::start`] with further lines of `server.properties`; they win over the harness's own.
     pub fn start_with(nodes: usize, properties: &[(&str, &str)]) -> Self {
         Self { nodes: node::start(nodes, properties) }
+    }
+
+    /// As [`Cluster::start`], each broker behind a proxy of its own.
+    pub fn start_proxied(nodes: usize) -> Self {
+        Self { nodes: node::start_with(nodes, &[], true) }
+    }
+
+    /// Addresses of all proxies, as `bootstrap.servers` takes them.
+    pub fn proxied(&self) -> String {
+        self.nodes.iter().map(|n| n.proxy().address()).collect::<Vec<_>>().join(",")
     }
 
     /// Addresses of all brokers, as `bootstrap.servers` takes them.

@@ -10,16 +10,21 @@
 
 pub mod binary;
 pub mod cache;
+pub mod checker;
+pub mod faults;
 pub mod hostile;
 pub mod http;
 pub mod kafka;
 pub mod load;
 pub mod process;
 pub mod promtool;
+pub mod proxy;
 pub mod python;
 pub mod recordings;
 pub mod site;
+pub mod trial;
 pub mod walk;
+pub mod watcher;
 
 use std::time::{Duration, Instant};
 

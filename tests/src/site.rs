@@ -84,6 +84,7 @@ pub struct Site {
     dir: TempDir,
     prefix: String,
     listen: String,
+    archive: PathBuf,
 }
 
 /// What a site's configuration may vary.
@@ -101,11 +102,27 @@ pub struct Options<'a> {
     pub properties: &'a str,
     /// Whole further tables.
     pub tables: &'a str,
+    /// Where the service meets the brokers, if not where the test does.
+    pub brokers: Option<&'a str>,
+    /// Replicas of topics that are created.
+    pub replication: i32,
+    /// Root of the archive, if not in the site's folder.
+    pub archive: Option<&'a Path>,
 }
 
 impl Default for Options<'_> {
     fn default() -> Self {
-        Self { partitions: 4, commit_ms: 100, roll_s: Some(60), ticks: true, properties: "", tables: "" }
+        Self {
+            partitions: 4,
+            commit_ms: 100,
+            roll_s: Some(60),
+            ticks: true,
+            properties: "",
+            tables: "",
+            brokers: None,
+            replication: 1,
+            archive: None,
+        }
     }
 }
 
@@ -115,17 +132,18 @@ impl Site {
         let dir = tempfile::Builder::new().prefix("auscult-site-").tempdir().expect("temporary folder");
         let prefix = format!("{}.", client.unique("site"));
         let listen = format!("127.0.0.1:{}", free_ports(1)[0]);
-        let site = Self { client: client.clone(), dir, prefix, listen };
-        let Options { partitions, commit_ms, roll_s, ticks, properties, tables } = options;
+        let archive = options.archive.map_or_else(|| dir.path().join("archive"), Path::to_path_buf);
+        let site = Self { client: client.clone(), dir, prefix, listen, archive };
+        let Options { partitions, commit_ms, roll_s, ticks, properties, tables, replication, .. } = options;
         let archive = roll_s.map_or(String::new(), |roll| {
             format!("[archive]\ndir = {:?}\nroll_s = {roll}\n", site.archive())
         });
         let text = format!(
             "[kafka]\nbrokers = {:?}\ngroup = {:?}\ninstance = \"ward-1\"\nprefix = {:?}\ncreate_topics = true\n\
-             partitions = {partitions}\ncommit_ms = {commit_ms}\nticks = {ticks}\n\
+             partitions = {partitions}\nreplication = {replication}\ncommit_ms = {commit_ms}\nticks = {ticks}\n\
              [kafka.properties]\n{properties}\n[http]\nlisten = {:?}\n{archive}{tables}\n",
-            client.bootstrap(),
-            format!("{}group", site.prefix),
+            options.brokers.unwrap_or(client.bootstrap()),
+            site.group(),
             site.prefix,
             site.listen,
         );
@@ -145,7 +163,7 @@ impl Site {
 
     /// Root of the archive.
     pub fn archive(&self) -> PathBuf {
-        self.dir.path().join("archive")
+        self.archive.clone()
     }
 
     /// Address of the pages.
@@ -156,6 +174,21 @@ impl Site {
     /// A topic with the site's prefix.
     pub fn topic(&self, name: &str) -> String {
         format!("{}{name}", self.prefix)
+    }
+
+    /// The consumer group of its services.
+    pub fn group(&self) -> String {
+        format!("{}group", self.prefix)
+    }
+
+    /// The configuration of one more service of the group; its file, and the address of its pages.
+    pub fn member(&self, instance: &str) -> (PathBuf, String) {
+        let listen = format!("127.0.0.1:{}", free_ports(1)[0]);
+        let text = std::fs::read_to_string(self.config()).expect("the configuration");
+        let text = text.replace("\"ward-1\"", &format!("{instance:?}")).replace(&self.listen, &listen);
+        let path = self.dir.path().join(format!("{instance}.toml"));
+        std::fs::write(&path, text).expect("write the configuration");
+        (path, listen)
     }
 
     /// Starts `auscult run` and waits until its pages answer. Logs go on in one file over restarts.

@@ -7,14 +7,17 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tracing::error;
 
 use crate::clock;
 use crate::effects::Effect;
 use crate::limits;
-use crate::sink::archive::Archive;
+use crate::sink::archive::{Archive, ArchiveError};
+
+/// How long the last owner of a partition may take to let go of its files.
+const LET_GO: Duration = Duration::from_secs(2);
 
 /// What the archive thread is told.
 enum Message {
@@ -98,7 +101,7 @@ impl Archiver {
             if clock::instant() >= by {
                 return false;
             }
-            thread::sleep(std::time::Duration::from_millis(5));
+            thread::sleep(Duration::from_millis(5));
         }
         self.thread.join().is_ok()
     }
@@ -118,7 +121,7 @@ impl Work {
         for message in from {
             match message {
                 Message::Gain(partition, from) => {
-                    let archive = Archive::open(&self.root, &self.topic, partition).map(|a| a.starting(from));
+                    let archive = self.open(partition).map(|a| a.starting(from));
                     let archive = archive.map_err(|e| self.fail(partition, &e)).ok();
                     if let Some(archive) = &archive {
                         self.reach(partition, archive.below());
@@ -151,11 +154,22 @@ impl Work {
         }
     }
 
+    /// Opens a partition's archive. Its last owner may be about to let go of it.
+    fn open(&self, partition: i32) -> Result<Archive, ArchiveError> {
+        let by = clock::instant() + LET_GO;
+        loop {
+            match Archive::open(&self.root, &self.topic, partition) {
+                Err(ArchiveError::Locked { .. }) if clock::instant() < by => thread::sleep(LET_GO / 40),
+                done => return done,
+            }
+        }
+    }
+
     fn reach(&self, partition: i32, below: i64) {
         self.standing.reached.lock().unwrap_or_else(PoisonError::into_inner).insert(partition, below);
     }
 
-    fn fail(&self, partition: i32, e: &crate::sink::archive::ArchiveError) {
+    fn fail(&self, partition: i32, e: &ArchiveError) {
         // The log still has it: the partition is archived again from there by the next start.
         error!(code = "archive", partition, error = %e, "archiving of the partition stops until a restart");
         self.standing.failed.store(true, Ordering::Relaxed);

@@ -5,18 +5,18 @@
 //!
 //! After a transaction whose end is not known, the committed offsets say which chunks went through; the others are
 //! told again, by a producer made anew. Nothing is forgotten while the broker is away, and nothing more is taken in
-//! than [`limits::IN_FLIGHT_RECORDS`] and [`limits::IN_FLIGHT_BYTES`] allow.
+//! than `IN_FLIGHT_RECORDS` and `IN_FLIGHT_BYTES` allow.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tracing::{info, warn};
 
+use super::handover::{Chunk, Handover};
 use crate::clock;
 use crate::error::RunError;
 use crate::failpoint;
-use crate::limits;
 use crate::sink::kafka::{Failure, Output, Transactions};
 
 /// Between two attempts to reach the broker.
@@ -24,178 +24,6 @@ const AGAIN: Duration = Duration::from_millis(200);
 /// A fenced producer waits so many times the session for the group to say whether another process has joined as this
 /// instance; if none has, it was only its transaction that had timed out.
 const SESSIONS: f64 = 0.75;
-
-/// The outputs of a stretch of one partition, up to an offset.
-#[derive(Debug)]
-pub(super) struct Chunk {
-    pub(super) partition: i32,
-    /// Offset after its last record.
-    pub(super) next: i64,
-    pub(super) outputs: Vec<Output>,
-    /// Records it stands for.
-    pub(super) records: usize,
-    /// Scores and events among the outputs, for the metrics.
-    pub(super) told: (u64, u64),
-}
-
-impl Chunk {
-    fn bytes(&self) -> usize {
-        let one = |o: &Output| {
-            let headers: usize = o.headers.iter().map(|h| h.0.len() + h.1.len()).sum();
-            headers + o.key.len() + o.value.as_ref().map_or(0, Vec::len)
-        };
-        self.outputs.iter().map(one).sum()
-    }
-}
-
-/// What the committer has done so far.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Tally {
-    pub(super) commits: u64,
-    /// Transactions whose end was not known.
-    pub(super) failures: u64,
-    pub(super) events: u64,
-    pub(super) scores: u64,
-}
-
-#[derive(Default)]
-struct State {
-    waiting: VecDeque<Chunk>,
-    /// Of everything that is not committed.
-    records: usize,
-    bytes: usize,
-    /// Partitions whose chunks are to be dropped.
-    lost: BTreeSet<i32>,
-    busy: bool,
-    hurry: bool,
-    connected: bool,
-    /// Until when what waits is still to be committed.
-    stop_by: Option<Instant>,
-    tally: Tally,
-    error: Option<RunError>,
-    ended: bool,
-}
-
-impl State {
-    fn drop_lost(&mut self) {
-        let Self { waiting, lost, records, bytes, .. } = self;
-        waiting.retain(|c| {
-            let stays = !lost.contains(&c.partition);
-            if !stays {
-                *records -= c.records;
-                *bytes -= c.bytes();
-            }
-            stays
-        });
-    }
-}
-
-/// The hand-over between the loop and the committer.
-#[derive(Default)]
-pub(super) struct Handover {
-    state: Mutex<State>,
-    changed: Condvar,
-}
-
-impl Handover {
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Hands a chunk over; never waits.
-    pub(super) fn push(&self, chunk: Chunk) {
-        let mut state = self.lock();
-        state.records += chunk.records;
-        state.bytes += chunk.bytes();
-        state.waiting.push_back(chunk);
-        self.changed.notify_all();
-    }
-
-    /// How full it is: 1 is as full as it may get.
-    pub(super) fn fill(&self) -> f64 {
-        let state = self.lock();
-        let part = |n: usize, limit: limits::Limit| n as f64 / limit.max as f64;
-        part(state.records, limits::IN_FLIGHT_RECORDS).max(part(state.bytes, limits::IN_FLIGHT_BYTES))
-    }
-
-    /// Records that are not committed.
-    pub(super) fn records(&self) -> usize {
-        self.lock().records
-    }
-
-    /// Whether the broker takes transactions.
-    pub(super) fn connected(&self) -> bool {
-        self.lock().connected
-    }
-
-    /// What was done so far.
-    pub(super) fn tally(&self) -> Tally {
-        self.lock().tally
-    }
-
-    /// Why the committer has given up, if it has.
-    pub(super) fn take_error(&self) -> Option<RunError> {
-        self.lock().error.take()
-    }
-
-    /// Drops what is not told of a partition: it is somebody else's.
-    pub(super) fn forget(&self, partition: i32) {
-        let mut state = self.lock();
-        state.lost.insert(partition);
-        state.drop_lost();
-        self.changed.notify_all();
-    }
-
-    /// A partition is ours again; false while something of its earlier ownership may still be told.
-    pub(super) fn regain(&self, partition: i32) -> bool {
-        let mut state = self.lock();
-        let free = !(state.busy && state.lost.contains(&partition));
-        if free {
-            state.lost.remove(&partition);
-        }
-        free
-    }
-
-    /// Waits until everything handed over is committed, or the deadline; whether it was. Calls `alive` meanwhile.
-    pub(super) fn settle(&self, deadline: Instant, alive: &dyn Fn()) -> bool {
-        let mut state = self.lock();
-        loop {
-            if state.waiting.is_empty() && !state.busy {
-                state.hurry = false;
-                return true;
-            }
-            let left = deadline.saturating_duration_since(clock::instant());
-            if left.is_zero() || state.ended || !state.connected {
-                state.hurry = false;
-                return false;
-            }
-            state.hurry = true;
-            self.changed.notify_all();
-            let wait = left.min(Duration::from_millis(100));
-            state = self.changed.wait_timeout(state, wait).unwrap_or_else(PoisonError::into_inner).0;
-            alive();
-        }
-    }
-
-    /// Commits what waits, until then at most, and ends.
-    pub(super) fn stop(&self, by: Instant) {
-        self.lock().stop_by = Some(by);
-        self.changed.notify_all();
-    }
-
-    /// Whether the committer has ended; waits so long for it at most.
-    pub(super) fn ended(&self, by: Instant) -> bool {
-        let mut state = self.lock();
-        while !state.ended {
-            let left = by.saturating_duration_since(clock::instant());
-            if left.is_zero() {
-                return false;
-            }
-            state = self.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
-        }
-        true
-    }
-}
 
 /// What the committer needs of the outside: [`Transactions`], or a broker of a test.
 pub(super) trait Teller: Send {
@@ -272,36 +100,45 @@ impl<T: Teller> Committer<T> {
         }
         let mut last = clock::instant();
         loop {
-            let Some(due) = self.wait_for_work(last) else { return End::Stopped };
+            if !self.wait_for_work(last) {
+                return End::Stopped;
+            }
             last = clock::instant();
-            let Err(failure) = self.transaction(due) else { continue };
+            let Err(failure) = self.transaction() else { continue };
             if let Err(end) = self.recover(failure) {
                 return end;
             }
         }
     }
 
-    /// Waits for the first chunk; until when to gather more, or `None` if there will be none.
-    fn wait_for_work(&self, last: Instant) -> Option<Instant> {
+    /// Waits until there is something to tell and it is due; false if there will be nothing more.
+    ///
+    /// Only then is the transaction opened: while one is open, readers of committed records see nothing behind it, and
+    /// if this process dies in one, its successor waits for it to time out.
+    fn wait_for_work(&self, last: Instant) -> bool {
+        let due = last + self.every;
         let mut state = self.handover.lock();
         loop {
-            if !state.waiting.is_empty() {
+            let left = due.saturating_duration_since(clock::instant());
+            let now = left.is_zero() || state.hurry || state.stop_by.is_some() || state.half_full();
+            if now && !state.waiting.is_empty() {
                 state.busy = true;
-                return Some(last + self.every);
+                return true;
             }
             if state.stop_by.is_some() {
-                return None;
+                return false;
             }
-            let wait = Duration::from_secs(1);
-            state = self.handover.changed.wait_timeout(state, wait).unwrap_or_else(PoisonError::into_inner).0;
+            let wait = if state.waiting.is_empty() { Duration::from_secs(1) } else { left };
+            state = self.handover.wait(state, wait);
         }
     }
 
-    /// One transaction: what waits, and what comes until it is due.
-    fn transaction(&mut self, due: Instant) -> Result<(), Failure> {
+    /// One transaction with what waits.
+    fn transaction(&mut self) -> Result<(), Failure> {
         failpoint::hit(failpoint::BEFORE_PRODUCE);
         self.teller.begin()?;
-        while let Some(chunk) = self.next(due) {
+        let until = clock::instant() + self.every;
+        while let Some(chunk) = self.next(until) {
             // First noted, then told: what fails half-way is told again as a whole.
             self.told.push(chunk);
             let Some(chunk) = self.told.last() else { continue };
@@ -338,22 +175,10 @@ impl<T: Teller> Committer<T> {
         Ok(())
     }
 
-    /// The next chunk of the open transaction; `None` once it is to be committed.
-    fn next(&self, due: Instant) -> Option<Chunk> {
-        let mut state = self.handover.lock();
-        loop {
-            let now = clock::instant();
-            let left = due.saturating_duration_since(now);
-            // What waits goes with it; but where more and more comes, it ends.
-            let overdue = now > due + self.every && !self.told.is_empty();
-            if let Some(chunk) = state.waiting.pop_front_if(|_| !overdue) {
-                return Some(chunk);
-            }
-            if left.is_zero() || state.hurry || state.stop_by.is_some() {
-                return None;
-            }
-            state = self.handover.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
-        }
+    /// The next chunk of the open transaction. What waits goes with it; but where more and more comes, it ends.
+    fn next(&self, until: Instant) -> Option<Chunk> {
+        let late = clock::instant() > until && !self.told.is_empty();
+        self.handover.lock().waiting.pop_front_if(|_| !late)
     }
 
     /// These chunks are told.
@@ -471,7 +296,7 @@ impl<T: Teller> Committer<T> {
                 return Ok(());
             }
             let left = state.stop_by.map_or(left, |by| left.min(by.saturating_duration_since(now)));
-            state = self.handover.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+            state = self.handover.wait(state, left);
         }
     }
 }

@@ -108,13 +108,10 @@ impl Job {
     /// `None` once it is abandoned.
     fn run(&self, site: &Site) -> Option<Outcome> {
         let began = clock::instant();
-        let mut restore = Restore::new(site.plan.clone());
-        if let Err(refused) = self.read_state(site, &mut restore)? {
-            return Some(Err(refused));
-        }
-        // After the state: its mark is then never ahead of what is committed.
-        let told = self.ask(|| site.group.committed(&[self.partition], WAIT))?;
-        let told = told.get(&self.partition).copied().unwrap_or(0);
+        let (restore, told) = match self.settled_state(site)? {
+            Ok(found) => found,
+            Err(refused) => return Some(Err(refused)),
+        };
         let (first, end) = self.ask(|| site.group.reach(self.partition, WAIT))?;
         let (worker, mut start, report) = restore.finish(told, site.archive.is_some());
         self.say(&report);
@@ -173,23 +170,50 @@ impl Job {
         }
     }
 
-    /// Reads the state partition whole.
-    fn read_state(&self, site: &Site, restore: &mut Restore) -> Option<Result<(), Refused>> {
+    /// The state records and the committed offset, with no transaction open between them. A reader of committed
+    /// records sees nothing behind an open transaction: a snapshot that stands there would be written over by somebody
+    /// who has not seen it.
+    fn settled_state(&self, site: &Site) -> Option<Result<(Restore, i64), Refused>> {
         let topic = format!("{}state", site.kafka.prefix);
-        let refused = |e: String| {
-            let why = format!("cannot read partition {} of topic {topic}: {e}", self.partition);
-            Some(Err(Refused { code: "state_topic", why }))
+        let readers = reader(&site.kafka, "read_committed")
+            .and_then(|c| Ok((c, reader(&site.kafka, "read_uncommitted")?)));
+        let (committed, all) = match readers {
+            Ok(readers) => readers,
+            Err(e) => return Some(Err(self.unread(&topic, &e.to_string()))),
         };
-        let consumer = match reader(&site.kafka) {
-            Ok(consumer) => consumer,
-            Err(e) => return refused(e.to_string()),
-        };
+        loop {
+            let end = self.wait_until_stable(&topic, &committed, &all)?;
+            let mut restore = Restore::new(site.plan.clone());
+            if let Err(refused) = self.read_state(&topic, &committed, &mut restore)? {
+                return Some(Err(refused));
+            }
+            // After the state: its mark is then never ahead of what is committed.
+            let told = self.ask(|| site.group.committed(&[self.partition], WAIT))?;
+            // Somebody who was about to lose the partition may have committed meanwhile.
+            if self.ask(|| all.fetch_watermarks(&topic, self.partition, WAIT))?.1 == end {
+                return Some(Ok((restore, told.get(&self.partition).copied().unwrap_or(0))));
+            }
+        }
+    }
+
+    fn unread(&self, topic: &str, why: &str) -> Refused {
+        let why = format!("cannot read partition {} of topic {topic}: {why}", self.partition);
+        Refused { code: "state_topic", why }
+    }
+
+    /// Reads the state partition whole.
+    fn read_state(
+        &self,
+        topic: &str,
+        consumer: &BaseConsumer,
+        restore: &mut Restore,
+    ) -> Option<Result<(), Refused>> {
         let mut list = TopicPartitionList::new();
         let assigned = list
-            .add_partition_offset(&topic, self.partition, Offset::Beginning)
+            .add_partition_offset(topic, self.partition, Offset::Beginning)
             .and_then(|()| consumer.assign(&list));
         if let Err(e) = assigned {
-            return refused(e.to_string());
+            return Some(Err(self.unread(topic, &e.to_string())));
         }
         loop {
             if self.abandoned.load(Ordering::Relaxed) {
@@ -203,8 +227,26 @@ impl Job {
                 }
                 Some(Err(KafkaError::PartitionEOF(_))) => return Some(Ok(())),
                 Some(Err(e)) if heals(&e) => {}
-                Some(Err(e)) => return refused(e.to_string()),
+                Some(Err(e)) => return Some(Err(self.unread(topic, &e.to_string()))),
             }
+        }
+    }
+
+    /// Waits until no transaction is open in the state partition: there may be more behind one. That of a predecessor
+    /// that died is aborted once it times out. The end of the partition then.
+    fn wait_until_stable(&self, topic: &str, committed: &BaseConsumer, all: &BaseConsumer) -> Option<i64> {
+        let mut said = false;
+        loop {
+            let end = self.ask(|| all.fetch_watermarks(topic, self.partition, WAIT))?.1;
+            let stable = self.ask(|| committed.fetch_watermarks(topic, self.partition, WAIT))?.1;
+            if stable >= end {
+                return Some(end);
+            }
+            if !said {
+                info!(partition = self.partition, "waiting for a transaction of the last owner to end");
+                said = true;
+            }
+            thread::sleep(AGAIN / 4);
         }
     }
 
@@ -229,7 +271,7 @@ impl Job {
 }
 
 /// A consumer that reads one partition to its end, outside the group.
-fn reader(kafka: &config::Kafka) -> Result<BaseConsumer, RunError> {
+fn reader(kafka: &config::Kafka, isolation: &str) -> Result<BaseConsumer, RunError> {
     let mut config = ClientConfig::new();
     config.set("fetch.wait.max.ms", "10").set("fetch.message.max.bytes", "8388608");
     config.set("queued.max.messages.kbytes", "32768");
@@ -240,7 +282,7 @@ fn reader(kafka: &config::Kafka) -> Result<BaseConsumer, RunError> {
         .set("enable.auto.offset.store", "false")
         .set("enable.partition.eof", "true")
         .set("auto.offset.reset", "earliest")
-        .set("isolation.level", "read_committed");
+        .set("isolation.level", isolation);
     config.remove("group.instance.id");
     config.create().map_err(RunError::kafka("create a consumer of the state topic"))
 }

@@ -5,7 +5,7 @@ use std::thread;
 
 use auscult_operators::signal::EventTime;
 
-use super::committer::Chunk;
+use super::handover::Chunk;
 use crate::effects::Effect;
 use crate::failpoint;
 use crate::shard::{Shard, Turn};

@@ -2,7 +2,7 @@
 //! In: the archive's root. Out: the last offset held; what a crash left of the next stretch is cleared away.
 //! Files of one stretch get their names one after the other, so that their presence alone does not tell.
 
-use std::fs::{self, File};
+use std::fs::{self, File, TryLockError};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
@@ -15,6 +15,9 @@ pub(super) struct Held {
     path: PathBuf,
     /// Its last offset; -1 before the first.
     pub(super) to: i64,
+    /// Locked as long as this lives: a process that lost the partition without knowing it writes no more files over
+    /// those of the next owner, nor the other way round.
+    _lock: File,
 }
 
 impl Held {
@@ -27,11 +30,12 @@ impl Held {
         fs::create_dir_all(&folder).map_err(io_error("create folder", &folder))?;
         let stem = format!("{topic}-{partition}");
         let path = folder.join(&stem);
+        let lock = lock(&folder.join(format!("{stem}.lock")))?;
         let files = files_of(root, &format!("{stem}-")).map_err(io_error("list", root))?;
         let said = said(&path)?;
         // An archive that was copied without this file is believed by the names of its files, and nothing is cleared.
         let whole = || files.iter().filter_map(|f| f.range).map(|r| r.1).max().unwrap_or(-1);
-        let mut held = Self { path, to: said.unwrap_or_else(whole) };
+        let mut held = Self { path, to: said.unwrap_or_else(whole), _lock: lock };
         for file in &files {
             if file.range.is_none_or(|(first, _)| first > held.to) {
                 fs::remove_file(&file.path).map_err(io_error("remove", &file.path))?;
@@ -53,6 +57,16 @@ impl Held {
         written.map_err(io_error("write", &aside))?;
         failpoint::hit(failpoint::STATE_SYNCED);
         fs::rename(&aside, &self.path).map_err(io_error("rename to", &self.path))
+    }
+}
+
+/// The right to write a partition's files. The system gives it back when a process ends, however it ends.
+fn lock(path: &Path) -> Result<File, ArchiveError> {
+    let file = File::create(path).map_err(io_error("create", path))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(ArchiveError::Locked { path: path.into() }),
+        Err(TryLockError::Error(e)) => Err(io_error("lock", path)(e)),
     }
 }
 
@@ -118,6 +132,16 @@ mod tests {
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(&path, "").unwrap();
         path
+    }
+
+    #[test]
+    fn one_owner_at_a_time() {
+        let root = tempfile::tempdir().unwrap();
+        let first = Held::open(root.path(), "t", 1).unwrap();
+        assert!(matches!(Held::open(root.path(), "t", 1), Err(ArchiveError::Locked { .. })));
+        assert!(Held::open(root.path(), "t", 2).is_ok());
+        drop(first);
+        assert!(Held::open(root.path(), "t", 1).is_ok());
     }
 
     #[test]

@@ -33,6 +33,12 @@ pub enum ArchiveError {
         /// Why not.
         source: io::Error,
     },
+    /// Another process writes these files.
+    #[error("{path} is locked: another process archives this partition; it has lost it, stop it if it hangs")]
+    Locked {
+        /// The lock.
+        path: PathBuf,
+    },
     /// The encoder refused.
     #[error("cannot encode {path}: {source}")]
     Encode {

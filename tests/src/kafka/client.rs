@@ -216,6 +216,31 @@ impl Client {
         found.into_iter().map(|(_, offset)| offset.to_raw().filter(|raw| *raw >= 0)).collect()
     }
 
+    /// Node that leads a partition, if it has a leader.
+    pub fn leader(&self, topic: &str, partition: i32) -> Option<i32> {
+        let metadata = self.metadata(topic)?;
+        let partitions = metadata.topics().first()?.partitions();
+        partitions.iter().find(|p| p.id() == partition).map(|p| p.leader()).filter(|n| *n >= 0)
+    }
+
+    /// Whether so many replicas of every partition of a topic are in step.
+    pub fn in_sync(&self, topic: &str, replicas: usize) -> bool {
+        let metadata = self.metadata(topic);
+        let topics = metadata.as_ref().map_or(&[][..], |m| m.topics());
+        let mut partitions = topics.iter().flat_map(|t| t.partitions()).peekable();
+        partitions.peek().is_some() && partitions.all(|p| p.isr().len() >= replicas)
+    }
+
+    /// The first answer of any broker to a question of [`super::raw`].
+    pub fn ask_each(&self, question: impl Fn(&str) -> Option<i32>) -> Option<i32> {
+        crate::poll(LIMIT, || self.bootstrap.split(',').find_map(&question))
+    }
+
+    fn metadata(&self, topic: &str) -> Option<rdkafka::metadata::Metadata> {
+        let consumer = self.consumer(Isolation::ReadUncommitted);
+        consumer.fetch_metadata(Some(topic), Duration::from_secs(5)).ok()
+    }
+
     /// Every message from the beginning to the end as it was at the call, by partition and offset.
     pub fn consume_all(&self, topic: &str, isolation: Isolation) -> Vec<Message> {
         let consumer = self.consumer(isolation);
@@ -256,7 +281,11 @@ impl Client {
         let found = found.unwrap_or_else(|| panic!("no topic {topic}"));
         let mut partitions: Vec<i32> = found.partitions().iter().map(|p| p.id()).collect();
         partitions.sort_unstable();
-        let ask = |partition| consumer.fetch_watermarks(topic, partition, LIMIT).expect("watermarks");
+        // Of a topic just created, or after a broker's death, the first answer may be that of no leader.
+        let ask = |partition| {
+            let found = crate::poll(LIMIT, || consumer.fetch_watermarks(topic, partition, LIMIT).ok());
+            found.unwrap_or_else(|| panic!("no watermarks of {topic} {partition} within {LIMIT:?}"))
+        };
         partitions.into_iter().map(ask).collect()
     }
 
@@ -314,7 +343,8 @@ fn base_record<'a>(topic: &'a str, record: &'a Record) -> BaseRecord<'a, Vec<u8>
     base
 }
 
-fn own(message: &rdkafka::message::BorrowedMessage<'_>) -> Message {
+/// A message of the client library as the tests keep it.
+pub(crate) fn own(message: &rdkafka::message::BorrowedMessage<'_>) -> Message {
     let headers = message.headers().map_or_else(Vec::new, |headers| {
         headers.iter().map(|h| (h.key.to_owned(), h.value.unwrap_or_default().to_vec())).collect()
     });

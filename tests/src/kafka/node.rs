@@ -12,6 +12,7 @@ use tempfile::TempDir;
 use super::{Client, START_LIMIT, jars};
 use crate::poll;
 use crate::process::{Running, Start, free_ports, random_bytes};
+use crate::proxy::Proxy;
 
 const LOG4J: &str = "\
 rootLogger.level = WARN
@@ -22,6 +23,8 @@ appender.console.layout.type = PatternLayout
 appender.console.layout.pattern = %d %p %m (%c{1})%n%throwable
 logger.server.name = kafka.server.KafkaRaftServer
 logger.server.level = INFO
+logger.group.name = org.apache.kafka.coordinator.group
+logger.group.level = INFO
 ";
 
 /// One broker (and controller) process with its data. Dropping it kills it and removes its data.
@@ -34,6 +37,7 @@ pub struct Broker {
     port: u16,
     heap_mib: u32,
     nodes: usize,
+    proxy: Option<Proxy>,
 }
 
 impl Broker {
@@ -45,6 +49,16 @@ impl Broker {
     /// As [`Broker::start`] with further lines of `server.properties`; they win over the harness's own.
     pub fn start_with(properties: &[(&str, &str)]) -> Self {
         start(1, properties).pop().expect("one broker was asked for")
+    }
+
+    /// As [`Broker::start`], with a proxy that clients who bootstrap at [`Broker::proxy`] stay behind.
+    pub fn start_proxied() -> Self {
+        start_with(1, &[], true).pop().expect("one broker was asked for")
+    }
+
+    /// The proxy before this broker; the broker advertises it to whoever comes through it.
+    pub fn proxy(&self) -> &Proxy {
+        self.proxy.as_ref().expect("the broker was started with a proxy")
     }
 
     /// `host:port` of this broker.
@@ -99,6 +113,12 @@ impl Broker {
     /// The last `lines` lines of its log.
     pub fn log(&self, lines: usize) -> String {
         self.running.as_ref().map_or_else(|| "(not running)".into(), |running| running.tail(lines))
+    }
+
+    /// How often a line of the log, over all its starts, contains `text`.
+    pub fn log_count(&self, text: &str) -> usize {
+        let log = std::fs::read_to_string(self.dir.path().join("broker.out")).unwrap_or_default();
+        log.lines().filter(|line| line.contains(text)).count()
     }
 
     /// Process id; 0 while it does not run.
@@ -159,9 +179,14 @@ impl Broker {
 
 /// Starts a quorum of `nodes`; a port that somebody else took meanwhile is worth two further tries.
 pub(super) fn start(nodes: usize, extra: &[(&str, &str)]) -> Vec<Broker> {
+    start_with(nodes, extra, false)
+}
+
+/// As [`start`], each broker behind a proxy of its own if asked for.
+pub(super) fn start_with(nodes: usize, extra: &[(&str, &str)], proxied: bool) -> Vec<Broker> {
     let mut last = String::new();
     for _ in 0..3 {
-        match try_start(nodes, extra) {
+        match try_start(nodes, extra, proxied) {
             Ok(brokers) => return brokers,
             Err(why) => last = why,
         }
@@ -172,22 +197,25 @@ pub(super) fn start(nodes: usize, extra: &[(&str, &str)]) -> Vec<Broker> {
     panic!("{last}");
 }
 
-fn try_start(nodes: usize, extra: &[(&str, &str)]) -> Result<Vec<Broker>, String> {
+fn try_start(nodes: usize, extra: &[(&str, &str)], proxied: bool) -> Result<Vec<Broker>, String> {
     assert!(nodes > 0, "a cluster has at least one broker");
     let jars = jars::folder();
-    let ports = free_ports(2 * nodes);
-    let (brokers, controllers) = ports.split_at(nodes);
+    let ports = free_ports(3 * nodes);
+    let (brokers, rest) = ports.split_at(nodes);
+    let (controllers, behind) = rest.split_at(nodes);
     let cluster_id = cluster_id();
     let heap_mib = if nodes == 1 { 512 } else { 256 };
     let mut started = Vec::with_capacity(nodes);
     for id in 1..=nodes {
         let dir = tempfile::Builder::new().prefix("auscult-kafka-").tempdir();
         let dir = dir.map_err(|e| format!("cannot create a temporary folder: {e}"))?;
-        let text = properties(id, brokers[id - 1], controllers, dir.path(), extra);
+        let proxy = proxied.then(|| Proxy::start(&format!("127.0.0.1:{}", behind[id - 1])));
+        let through = proxy.as_ref().map(|p| (behind[id - 1], p.port()));
+        let text = properties(id, brokers[id - 1], controllers, through, dir.path(), extra);
         std::fs::write(dir.path().join("server.properties"), text).map_err(|e| e.to_string())?;
         std::fs::write(dir.path().join("log4j2.properties"), LOG4J).map_err(|e| e.to_string())?;
         let (port, jars) = (brokers[id - 1], jars.clone());
-        started.push(Broker { running: None, dir, jars, port, heap_mib, nodes });
+        started.push(Broker { running: None, dir, jars, port, heap_mib, nodes, proxy });
     }
     for broker in &mut started {
         broker.format(&cluster_id);
@@ -199,7 +227,16 @@ fn try_start(nodes: usize, extra: &[(&str, &str)]) -> Result<Vec<Broker>, String
     Ok(started)
 }
 
-fn properties(id: usize, port: u16, controllers: &[u16], dir: &Path, extra: &[(&str, &str)]) -> String {
+fn properties(
+    id: usize,
+    port: u16,
+    controllers: &[u16],
+    through: Option<(u16, u16)>,
+    dir: &Path,
+    extra: &[(&str, &str)],
+) -> String {
+    let listener = |port: Option<u16>| port.map_or(String::new(), |p| format!(",PROXIED://127.0.0.1:{p}"));
+    let (behind, before) = (listener(through.map(|t| t.0)), listener(through.map(|t| t.1)));
     let nodes = controllers.len();
     let voters: Vec<String> =
         controllers.iter().enumerate().map(|(i, p)| format!("{}@127.0.0.1:{p}", i + 1)).collect();
@@ -208,9 +245,9 @@ fn properties(id: usize, port: u16, controllers: &[u16], dir: &Path, extra: &[(&
         "process.roles=broker,controller
 node.id={id}
 controller.quorum.voters={voters}
-listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}
-advertised.listeners=PLAINTEXT://127.0.0.1:{port}
-listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
+listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}{behind}
+advertised.listeners=PLAINTEXT://127.0.0.1:{port}{before}
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,PROXIED:PLAINTEXT
 controller.listener.names=CONTROLLER
 inter.broker.listener.name=PLAINTEXT
 log.dirs={data}
@@ -264,10 +301,15 @@ mod tests {
 
     #[test]
     fn later_properties_win_and_three_nodes_replicate() {
-        let text = properties(2, 100, &[1, 2, 3], Path::new("d"), &[("min.insync.replicas", "3")]);
+        let text = properties(2, 100, &[1, 2, 3], None, Path::new("d"), &[("min.insync.replicas", "3")]);
         assert!(text.contains("controller.quorum.voters=1@127.0.0.1:1,2@127.0.0.1:2,3@127.0.0.1:3\n"));
         assert!(text.contains("listeners=PLAINTEXT://127.0.0.1:100,CONTROLLER://127.0.0.1:2\n"));
         assert!(text.contains("default.replication.factor=3\n"));
         assert_eq!(text.lines().last(), Some("min.insync.replicas=3"));
+        let text = properties(1, 100, &[1], Some((7, 8)), Path::new("d"), &[]);
+        assert!(text.contains(
+            "\nlisteners=PLAINTEXT://127.0.0.1:100,CONTROLLER://127.0.0.1:1,PROXIED://127.0.0.1:7\n"
+        ));
+        assert!(text.contains("advertised.listeners=PLAINTEXT://127.0.0.1:100,PROXIED://127.0.0.1:8\n"));
     }
 }

@@ -1,7 +1,9 @@
 //! The committer against a broker in memory whose commits end badly in every way.
 //! In: chunks of some partitions, faults from a seed. Out: each chunk told once and in order, whatever happened.
 
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard};
 
 use auscult_datasets::simulate::Draw;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
