@@ -1,5 +1,5 @@
 //! The peers' job as a configuration: the walk over plain counts against the job's definition written out here.
-//! In: `benches/peers/bands10.toml`, made-up counts. Out: features and probabilities to 1e-6; codes of what is no counts.
+//! In: `benches/peers/bands10.toml`, made-up counts. Out: features and probabilities to 1e-6, reject codes.
 #![allow(clippy::unwrap_used, reason = "a test may stop at once")]
 
 use std::collections::BTreeMap;

@@ -1,8 +1,8 @@
 //! Models: from what is known of a patient to a probability, or to the reason why there is none.
 //!
 //! Reading order: [`manifest`] (what a model says of itself), [`registry`] (which models there are), [`features`]
-//! (readings to rows), [`predict`] (rows to outcomes), [`backend_onnx`] (the only file that knows ONNX Runtime), [`logistic`] (weights that stand in the manifest),
-//! [`onnxruntime`] (where its library comes from).
+//! (readings to rows), [`predict`] (rows to outcomes), [`backend_onnx`] (the only file that knows ONNX Runtime),
+//! [`onnxruntime`] (where its library comes from), [`logistic`] (weights that stand in the manifest).
 //!
 //! Nothing here knows Kafka, async or a patient's name. Files are read when a registry is read; after that, an
 //! outcome is a function of its row.

@@ -253,7 +253,9 @@ mod x86 {
     // store touches the eight doubles of its array.
     macro_rules! eight {
         ($name:ident, |$from:ident| $load:expr, |$v:ident, $to:ident| $store:expr, |$x:ident| $splat:expr,
-         |$a:ident, $b:ident| $add:expr, $sub:expr, $mul:expr, |$c:ident| $fma:expr, $reverse:expr, |$f:ident| $widen:expr, |$r:ident| $turn:expr, |$k:ident| $count:expr, |$w:ident, $s:ident| $narrow:expr) => {
+         |$a:ident, $b:ident| $add:expr, $sub:expr, $mul:expr, |$c:ident| $fma:expr, $reverse:expr,
+         |$f:ident| $widen:expr, |$r:ident| $turn:expr, |$k:ident| $count:expr,
+         |$w:ident, $s:ident| $narrow:expr) => {
             impl Eight for $name {
                 #[inline(always)]
                 fn load($from: &[f64; 8]) -> Self {
