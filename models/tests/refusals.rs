@@ -32,9 +32,9 @@ fn a_graph_that_does_not_fit_is_refused_when_opened() {
 
 #[test]
 fn an_output_that_is_not_there_is_refused() {
-    let named = common::open("good", |m| m.output.name = "risk".into()).unwrap_err().to_string();
+    let named = common::open("good", |m| output(m).name = "risk".into()).unwrap_err().to_string();
     assert!(named.contains("the output is [\"probability\"], expected \"risk\""), "{named}");
-    let column = common::open("good", |m| m.output.index = 1).unwrap_err().to_string();
+    let column = common::open("good", |m| output(m).index = 1).unwrap_err().to_string();
     assert!(column.contains("expected float32 [any or 1, more than 1]"), "{column}");
     let flagged = common::open("good", |m| m.inputs[0].flag = true).unwrap_err().to_string();
     assert!(flagged.contains("expected float32 [any or 1, 8]"), "{flagged}");
