@@ -1,6 +1,6 @@
 //! What a bed costs, in time and in memory, as the ward grows.
-//! In: a minute of wards of 100 to 10,000 beds. Out: per size the core's time per bed and second, samples a second, and
-//! the resident memory per bed, as Linux tells it.
+//! In: decoded frames of a minute of wards of 100 to 50,000 beds. Out: per size the core's time per bed and second,
+//! samples a second, and the resident memory per bed, as Linux tells it.
 #![allow(clippy::print_stdout, reason = "a bench says what it found")]
 #![allow(clippy::disallowed_methods, reason = "a bench reads the wall clock")]
 
@@ -8,11 +8,14 @@ use std::time::Duration;
 
 use auscult::worker::{Event, Worker};
 use auscult_benches::core_time::core_time;
-use auscult_benches::workload::{Seconds, measuring, plan, records, samples};
+use auscult_benches::workload::{Seconds, measuring, placed, plan, samples};
+use auscult_operators::signal::Frame;
 
 const SECONDS: usize = 60;
 /// Seconds before the time is taken.
 const WARM_S: usize = 30;
+/// Frames handed over at a time.
+const BATCH: usize = 500;
 
 /// Resident memory in KiB, where the system tells it.
 fn resident_kib() -> Option<u64> {
@@ -26,17 +29,23 @@ fn ward(beds: usize) {
     let mut worker = Worker::new(plan(false));
     let (mut spent, mut measured, mut offset, mut before) = (Duration::ZERO, 0, 0, None);
     for second in 0..SECONDS {
-        let frames = seconds.next_second();
-        let (log, n) = (records(&frames, offset), samples(&frames));
-        drop(frames);
-        offset += log.len() as i64;
-        // What the first second of input needs is there in every later one, and is not the beds' memory.
-        before = before.or_else(resident_kib);
-        let start = core_time();
-        log.chunks(500).for_each(|batch| drop(worker.step(Event::Records(batch))));
-        if second >= WARM_S {
-            spent += core_time() - start;
-            measured += n;
+        let mut frames = seconds.next_second();
+        loop {
+            // No more than a batch is held: the memory that grows is that of the beds.
+            let batch: Vec<Frame> = frames.by_ref().take(BATCH).collect();
+            if batch.is_empty() {
+                break;
+            }
+            let n = samples(&batch);
+            let batch = placed(batch, offset);
+            offset += batch.len() as i64;
+            before = before.or_else(resident_kib);
+            let start = core_time();
+            drop(worker.step(Event::Frames(&batch)));
+            if second >= WARM_S {
+                spent += core_time() - start;
+                measured += n;
+            }
         }
     }
     if !measuring() {
@@ -53,6 +62,6 @@ fn ward(beds: usize) {
 }
 
 fn main() {
-    let sizes: &[usize] = if measuring() { &[100, 1_000, 10_000] } else { &[3] };
+    let sizes: &[usize] = if measuring() { &[100, 1_000, 10_000, 50_000] } else { &[3] };
     sizes.iter().for_each(|&beds| ward(beds));
 }

@@ -4,4 +4,5 @@
 
 pub mod core_time;
 pub mod digest;
+pub mod kernels;
 pub mod workload;

@@ -1,14 +1,16 @@
 //! The one workload of all benches, "ward": simulated beds of one kind, from one seed.
 //! In: beds and seconds. Out: per bed and second one frame of two ECG leads at 250 Hz, pleth and arterial pressure at
-//! 125 Hz, respiration at 62.5 Hz and numerics, decoded and as records of a log.
+//! 125 Hz, respiration at 62.5 Hz and eight numerics, decoded and as records of a log.
 
 use std::sync::Arc;
 
 use auscult::check::default_plan;
 use auscult::plan::Plan;
 use auscult::source::{Record, recording};
-use auscult_datasets::simulate::Ward;
-use auscult_operators::signal::{EventTime, Frame, PatientId};
+use auscult::worker::Placed;
+use auscult_datasets::simulate::{SimulatedBed, ward};
+use auscult_operators::signal::frame::Observation;
+use auscult_operators::signal::{ChannelId, EventTime, Frame, PatientId};
 
 /// Seed of the ward.
 pub const SEED: u64 = 7;
@@ -16,6 +18,19 @@ pub const SEED: u64 = 7;
 pub const START_S: i64 = 1_700_000_000;
 /// Different beds; a larger ward repeats them under other names.
 pub const KINDS: usize = 100;
+
+/// What each frame says beside its waves: what the simulated monitor shows less often is repeated every second. The
+/// value is that of a monitor which has not shown one yet.
+pub const NUMERICS: [(&str, f64); 8] = [
+    ("heart_rate", 76.0),
+    ("pulse_rate", 76.0),
+    ("resp_rate", 15.0),
+    ("spo2", 97.0),
+    ("abp_sys", 120.0),
+    ("abp_dia", 75.0),
+    ("abp_mean", 90.0),
+    ("temperature", 36.8),
+];
 
 /// A ward of a given size.
 #[derive(Clone, Copy, Debug)]
@@ -42,7 +57,7 @@ pub fn size(beds: usize, seconds: usize) -> Size {
 /// use auscult_benches::workload::{Size, frames, samples};
 /// let ward = frames(Size { beds: 3, seconds: 4 });
 /// assert_eq!(ward.len(), 12);
-/// assert!(ward.iter().all(|f| f.waves.len() == 5));
+/// assert!(ward.iter().all(|f| f.waves.len() == 5 && f.observations.len() >= 8));
 /// assert_eq!(samples(&ward), 3 * 4 * 812 + 3 * 2); // 62.5 Hz: 62 and 63 samples in turn
 /// ```
 pub fn frames(size: Size) -> Vec<Frame> {
@@ -60,6 +75,15 @@ pub fn records(frames: &[Frame], first_offset: i64) -> Vec<Record> {
     frames.iter().zip(first_offset..).map(|(f, offset)| recording::record(f, offset)).collect()
 }
 
+/// Frames with the places of their records, as if they were decoded.
+pub fn placed(frames: Vec<Frame>, first_offset: i64) -> Vec<Placed> {
+    let place = |(frame, offset): (Frame, i64)| {
+        let timestamp = recording::timestamp(&frame);
+        Placed { offset, timestamp, frame: Arc::new(frame) }
+    };
+    frames.into_iter().zip(first_offset..).map(place).collect()
+}
+
 /// The shipped plan without the live view. Telling features and beats costs nothing in a service that does not ask
 /// for them, so only the digest of a run asks.
 ///
@@ -73,26 +97,48 @@ pub fn plan(tell_all: bool) -> Arc<Plan> {
 
 /// A ward that is drawn second by second, so that a large one need not be held.
 pub struct Seconds {
-    ward: Ward,
-    kinds: usize,
+    kinds: Vec<SimulatedBed>,
     beds: usize,
+    /// Of each kind of bed what its monitor shows.
+    shown: Vec<[f64; NUMERICS.len()]>,
 }
 
 impl Seconds {
     /// A ward of so many beds.
     pub fn new(beds: usize) -> Self {
         let kinds = beds.clamp(1, KINDS);
-        Self { ward: Ward::new(SEED, kinds, EventTime::from_seconds(START_S)), kinds, beds }
+        let shown = vec![NUMERICS.map(|n| n.1); kinds];
+        Self { kinds: ward(SEED, kinds, EventTime::from_seconds(START_S)), beds, shown }
     }
 
-    /// One frame of every bed.
-    pub fn next_second(&mut self) -> Vec<Frame> {
-        let drawn: Vec<Frame> = self.ward.by_ref().take(self.kinds).collect();
-        let named = |i: usize| {
-            let mut frame = drawn[i % self.kinds].clone();
-            frame.patient = PatientId::new(&format!("bed-{i:05}"));
-            frame
+    /// One frame of every bed that sends one, drawn as it is asked for.
+    pub fn next_second(&mut self) -> impl Iterator<Item = Frame> + use<> {
+        let draw = |(bed, shown): (&mut SimulatedBed, &mut [f64; NUMERICS.len()])| {
+            let mut frame = bed.next_second()?;
+            complete(&mut frame, shown);
+            Some(frame)
         };
-        (0..self.beds).map(named).collect()
+        let drawn: Vec<Option<Frame>> = self.kinds.iter_mut().zip(&mut self.shown).map(draw).collect();
+        (0..self.beds).filter_map(move |i| {
+            let mut frame = drawn[i % drawn.len()].clone()?;
+            frame.patient = PatientId::new(&format!("bed-{i:05}"));
+            Some(frame)
+        })
+    }
+}
+
+/// Repeats what the monitor shows and the frame does not say.
+fn complete(frame: &mut Frame, shown: &mut [f64; NUMERICS.len()]) {
+    for ((name, _), shown) in NUMERICS.iter().zip(shown) {
+        let Some(channel) = ChannelId::named(name) else { continue };
+        match frame.observations.iter().find(|o| o.channel == channel) {
+            Some(said) => *shown = said.value.unwrap_or(*shown),
+            None => frame.observations.push(Observation {
+                channel,
+                observed_at: frame.time,
+                value: Some(*shown),
+                quality: 1.0,
+            }),
+        }
     }
 }

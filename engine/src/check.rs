@@ -1,6 +1,8 @@
 //! From what is read to what runs: the only way from [`Config`] to [`Plan`].
 //! In: the text of a configuration file. Out: a plan, or every fault at once with line, column, key and hint.
 
+mod inputs;
+
 use std::collections::BTreeSet;
 use std::fmt;
 use std::net::SocketAddr;
@@ -121,10 +123,11 @@ pub fn plan(config: &Config, text: &str, file: &str, strict: bool) -> Result<Pla
     let scores = check.scores(config);
     let models = check.models(config, strict);
     let rules = check.rules(&config.rules);
+    inputs::refuse_dead(&mut check, config);
     if !check.faults.list.is_empty() {
         return Err(check.faults);
     }
-    Ok(Plan {
+    let mut plan = Plan {
         lateness: Span::from_seconds(config.input.lateness_s),
         quiet: Span::from_seconds(config.input.quiet_s),
         silent: Span::from_seconds(config.input.silent_s),
@@ -139,8 +142,11 @@ pub fn plan(config: &Config, text: &str, file: &str, strict: bool) -> Result<Pla
         features: config.pipeline.features,
         beats: false,
         live: config.http.live,
+        warnings: Vec::new(),
         build: BUILD,
-    })
+    };
+    plan.warnings = inputs::warnings(config, &plan);
+    Ok(plan)
 }
 
 /// The plan of the shipped configuration.

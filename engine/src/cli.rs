@@ -15,6 +15,7 @@ mod replay;
 mod run;
 mod schema;
 mod send;
+mod watch;
 
 use std::process::ExitCode;
 
@@ -55,6 +56,8 @@ enum Command {
     Demo(demo::Args),
     /// The service: Kafka in, Kafka and Parquet out.
     Run(run::Args),
+    /// The watchdog: says when an instance is dead, stuck or lagging.
+    Watch(watch::Args),
     /// Check a configuration: parse, resolve, connect, dry-run.
     Check(check::Args),
     /// Write a commented configuration to start from.
@@ -81,6 +84,7 @@ pub fn main() -> ExitCode {
     let result = match &cli.command {
         Command::Demo(args) => demo::run(args),
         Command::Run(args) => run::run(args),
+        Command::Watch(args) => watch::run(args),
         Command::Check(args) => check::run(args),
         Command::Init(args) => check::init(args),
         Command::Send(args) => send::run(args),

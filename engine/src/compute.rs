@@ -1,6 +1,8 @@
 //! Hop 4: the plan over sealed epochs: conditioning in lanes across patients, then per-patient operators and scores.
 //! In: work items in log order. Out: for each, readings, beats and score evaluations.
 
+use std::ops::Range;
+
 use auscult_operators::filter::{Cascade, CascadeState, Conditioning, Job, cascade_for, filter_many};
 use auscult_operators::operator::Spec;
 use auscult_operators::score::ScoreResult;
@@ -9,7 +11,7 @@ use auscult_operators::signal::{
     ChannelId, Epoch, EventTime, Hertz, Kind, Observed, Origin, Reading, Readings, Run, Span, Values,
 };
 
-use crate::align::Sealed;
+use crate::align::{RunMeta, Sealed};
 use crate::infer::{self, Due};
 use crate::patient::Patient;
 use crate::plan::Plan;
@@ -40,11 +42,18 @@ pub(crate) struct Computed {
 }
 
 impl Computed {
-    /// Rules are judged after the whole chunk is computed: they see the patient as of this item.
+    /// Rules that are judged later see the patient as of this item.
     fn remember(&mut self, patient: &Patient) {
         self.waves.clone_from(&patient.waves);
         self.standby = patient.standby;
         self.values.clone_from(&patient.values);
+    }
+
+    /// Rules that are judged at once see the patient itself, until the same call gives it back.
+    fn exchange(&mut self, patient: &mut Patient) {
+        self.standby = patient.standby;
+        std::mem::swap(&mut self.waves, &mut patient.waves);
+        std::mem::swap(&mut self.values, &mut patient.values);
     }
 }
 
@@ -88,18 +97,19 @@ pub(crate) fn condition(
     let mut lanes: Vec<Lane<'_>> = Vec::with_capacity(8 * work.len());
     for (w, c) in work.iter().zip(computed.iter_mut()) {
         let Item::Epoch(sealed) = &w.item else { continue };
-        c.clean.clear();
-        c.clean.extend_from_slice(&sealed.raw);
+        // Whatever stands there is written over.
+        c.clean.resize(sealed.raw.len(), 0.0);
         let mut rest = c.clean.as_mut_slice();
         for run in &sealed.runs {
             let (output, tail) = rest.split_at_mut(run.range.len());
             rest = tail;
             let chain = chains.position(run.channel.row().kind, run.rate, &plan.conditioning);
+            let input = &sealed.raw[run.range.clone()];
             if chains.list[chain].2.is_none() {
+                output.copy_from_slice(input);
                 continue;
             }
             let (slot, round) = patients[w.patient].next_turn(run.channel);
-            let input = &sealed.raw[run.range.clone()];
             lanes.push(Lane { chain, patient: w.patient, slot, round, reset: run.reset, input, output });
         }
     }
@@ -125,36 +135,68 @@ pub(crate) fn condition(
     }
 }
 
-/// Operators, scores and the question which models are due, patient by patient, in log order.
-pub(crate) fn compute(plan: &Plan, patients: &mut [Patient], work: &mut [Work], computed: &mut [Computed]) {
-    for (w, c) in work.iter_mut().zip(computed) {
-        let patient = &mut patients[w.patient];
-        c.readings.clear();
-        c.scores.clear();
-        c.due.clear();
-        let Item::Epoch(sealed) = &mut w.item else {
-            c.remember(patient);
-            continue;
-        };
-        observe(patient, sealed);
-        operate(plan, patient, sealed, c);
-        let end = sealed.start + Span::EPOCH;
-        for (spec, params) in &plan.scores {
-            c.scores.push((spec.evaluate_with)(&patient.values, end, params));
+/// Operators, scores and the question which models are due, in log order. Items are handed to `judge` group by group,
+/// while their patients are at hand, up to the first group in which a model is asked: from there on items wait for the
+/// answers. Returns how many did not wait.
+pub(crate) fn compute(
+    plan: &Plan,
+    patients: &mut [Patient],
+    work: &mut [Work],
+    computed: &mut [Computed],
+    mut judge: impl FnMut(&mut Patient, &mut Work, &mut Computed),
+) -> usize {
+    let (mut judged, mut done) = (0, 0);
+    while done < work.len() {
+        let to = done + group(&work[done..]);
+        let (works, outs) = (&mut work[done..to], &mut computed[done..to]);
+        for (w, c) in works.iter_mut().zip(outs.iter_mut()) {
+            c.readings.clear();
+            c.scores.clear();
+            c.due.clear();
+            if let Item::Epoch(sealed) = &mut w.item {
+                observe(&mut patients[w.patient], sealed);
+            }
         }
-        infer::due(plan, patient, &c.readings, end, &mut c.due);
-        c.remember(patient);
+        operate(plan, patients, works, outs);
+        for (w, c) in works.iter_mut().zip(outs.iter_mut()) {
+            let Item::Epoch(sealed) = &w.item else { continue };
+            let (patient, end) = (&patients[w.patient], sealed.start + Span::EPOCH);
+            for (spec, params) in &plan.scores {
+                c.scores.push((spec.evaluate_with)(&patient.values, end, params));
+            }
+            infer::due(plan, patient, &c.readings, end, &mut c.due);
+        }
+        let waits = judged < done || outs.iter().any(|c| !c.due.is_empty());
+        for (w, c) in works.iter_mut().zip(outs) {
+            let patient = &mut patients[w.patient];
+            if waits {
+                c.remember(patient);
+            } else {
+                c.exchange(patient);
+                judge(patient, w, c);
+                c.exchange(patient);
+                judged += 1;
+            }
+        }
+        done = to;
     }
+    judged
+}
+
+/// Items that go through one operator after the other, so that its instructions are still at hand for the next item.
+const GROUP: usize = 16;
+
+/// How many of the items may go together: of one patient no more than one.
+fn group(work: &[Work]) -> usize {
+    let new = |at: &usize| !work[..*at].iter().any(|before| before.patient == work[*at].patient);
+    (0..work.len().min(GROUP)).take_while(new).count()
 }
 
 /// Stores what was observed, each value with the time until which it may be used.
 fn observe(patient: &mut Patient, sealed: &Sealed) {
     for o in &sealed.observations {
         let Some(value) = o.value else {
-            // An absence told late does not undo what was observed since.
-            if patient.values.last(o.channel).is_none_or(|v| v.observed_at <= o.observed_at) {
-                patient.values.clear(o.channel);
-            }
+            patient.values.clear(o.channel, o.observed_at);
             continue;
         };
         let valid_until = o.observed_at + o.channel.row().hold;
@@ -168,30 +210,39 @@ fn observe(patient: &mut Patient, sealed: &Sealed) {
     }
 }
 
-/// Runs the operators over one epoch and stores what they feed.
-fn operate(plan: &Plan, patient: &mut Patient, sealed: &Sealed, c: &mut Computed) {
-    let runs: Vec<Run<'_>> = sealed
-        .runs
-        .iter()
-        .map(|r| Run {
-            channel: r.channel,
-            rate: r.rate,
-            start: r.start,
-            reset: r.reset,
-            raw: &sealed.raw[r.range.clone()],
-            clean: &c.clean[r.range.clone()],
-            bridged: r.bridged,
-        })
-        .collect();
-    for r in &runs {
-        patient.saw_wave(r.channel, r.time_of(r.raw.len()));
+/// One item on its way through the operators.
+struct Part<'a> {
+    patient: usize,
+    start: EventTime,
+    runs: Range<usize>,
+    readings: &'a mut Readings,
+}
+
+/// Runs the operators over epochs of different patients, one operator after the other, and stores what they feed.
+fn operate(plan: &Plan, patients: &mut [Patient], work: &[Work], computed: &mut [Computed]) {
+    let mut runs: Vec<Run<'_>> = Vec::with_capacity(8 * work.len());
+    let mut parts: Vec<Part<'_>> = Vec::with_capacity(work.len());
+    for (w, c) in work.iter().zip(computed) {
+        let Item::Epoch(sealed) = &w.item else { continue };
+        let Computed { clean, readings, .. } = c;
+        let (patient, from) = (&mut patients[w.patient], runs.len());
+        for r in &sealed.runs {
+            let (raw, clean) = (&sealed.raw[r.range.clone()], &clean[r.range.clone()]);
+            let RunMeta { channel, rate, start, reset, bridged, .. } = *r;
+            let run = Run { channel, rate, start, reset, raw, clean, bridged };
+            patient.saw_wave(channel, run.time_of(raw.len()));
+            runs.push(run);
+        }
+        parts.push(Part { patient: w.patient, start: sealed.start, runs: from..runs.len(), readings });
     }
-    for ((spec, _), operator) in plan.operators.iter().zip(&mut patient.operators) {
-        let before = c.readings.items.len();
-        let epoch = Epoch { start: sealed.start, runs: &runs, values: &patient.values };
-        operator.apply(&epoch, &mut c.readings);
-        for reading in &c.readings.items[before..] {
-            feed(&mut patient.values, spec, reading);
+    for (k, (spec, _)) in plan.operators.iter().enumerate() {
+        for Part { patient, start, runs: span, readings } in &mut parts {
+            let Patient { operators, values, .. } = &mut patients[*patient];
+            let before = readings.items.len();
+            operators[k].apply(&Epoch { start: *start, runs: &runs[span.clone()], values }, readings);
+            for reading in &readings.items[before..] {
+                feed(values, spec, reading);
+            }
         }
     }
 }
@@ -199,7 +250,7 @@ fn operate(plan: &Plan, patient: &mut Patient, sealed: &Sealed, c: &mut Computed
 /// A reading of good quality becomes a derived value of the quantity that its card says it feeds.
 fn feed(values: &mut Values, spec: &Spec, reading: &Reading) {
     let Ok(value) = reading.value else { return };
-    let Some(output) = spec.writes.iter().find(|o| o.name == reading.name && !o.feeds.is_empty()) else {
+    let Some(output) = spec.writes.iter().find(|o| !o.feeds.is_empty() && o.name == reading.name) else {
         return;
     };
     let Some(channel) = ChannelId::named(output.feeds) else { return };

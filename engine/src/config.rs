@@ -210,11 +210,14 @@ impl Default for Archive {
 pub struct State {
     /// Each patient that has changed is written to the state topic about this often, in seconds of partition time.
     pub every_s: f64,
+    /// Folder in which starts are written down, against crash loops. By default that which systemd gives
+    /// (`STATE_DIRECTORY`), else none.
+    pub dir: Option<String>,
 }
 
 impl Default for State {
     fn default() -> Self {
-        Self { every_s: 60.0 }
+        Self { every_s: 60.0, dir: None }
     }
 }
 

@@ -8,6 +8,7 @@ use rdkafka::error::KafkaError;
 use thiserror::Error;
 
 use crate::check::Faults;
+use crate::journal::JournalError;
 use crate::sink::archive::ArchiveError;
 
 /// Why a command ended without having done its work.
@@ -76,6 +77,31 @@ pub enum RunError {
         /// Why not.
         source: std::io::Error,
     },
+    /// The local log cannot be used.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// The engine dies again and again at the same place.
+    #[error(
+        "the last {starts} starts within {minutes} minutes ended without a goodbye, and partition {partition} has not \
+         moved from offset {offset}: see what stands there and in the log of the last run; start with --force-start to \
+         try again, or with another build; without it the next try is made when these starts are {minutes} minutes old"
+    )]
+    CrashLoop {
+        /// Unclean starts.
+        starts: usize,
+        /// In so many minutes.
+        minutes: i64,
+        /// The partition that stands still.
+        partition: i32,
+        /// Where.
+        offset: i64,
+    },
+    /// The watchdog was to end after a time, and something is wrong then.
+    #[error("alarms ring: {alarms}; each stands on standard output")]
+    Rings {
+        /// How many.
+        alarms: usize,
+    },
     /// The command line asks for something that does not go together.
     #[error("{0}")]
     Usage(String),
@@ -95,10 +121,14 @@ impl RunError {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Config(_) | Self::Secret { .. } | Self::NotLoopback { .. } => 78,
-            Self::Kafka { .. } | Self::NoTopic { .. } | Self::Listen { .. } => 69,
-            Self::Data(_) => 65,
+            Self::Kafka { .. } | Self::NoTopic { .. } | Self::Listen { .. } | Self::CrashLoop { .. } => 69,
+            Self::Data(_) | Self::Journal(JournalError::Version { .. }) => 65,
             Self::Usage(_) => 2,
-            Self::Fenced { .. } | Self::Archive(_) | Self::Io { .. } => 1,
+            Self::Fenced { .. }
+            | Self::Archive(_)
+            | Self::Io { .. }
+            | Self::Journal(_)
+            | Self::Rings { .. } => 1,
         }
     }
     /// Stable code for `--error-format json`.
@@ -114,6 +144,9 @@ impl RunError {
             Self::Data(_) => "data",
             Self::NotLoopback { .. } => "not_loopback",
             Self::Listen { .. } => "listen",
+            Self::Journal(_) => "journal",
+            Self::CrashLoop { .. } => "crash_loop",
+            Self::Rings { .. } => "rings",
             Self::Usage(_) => "usage",
         }
     }

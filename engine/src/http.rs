@@ -19,7 +19,7 @@ use tokio_stream::StreamExt;
 use tokio_stream::wrappers::BroadcastStream;
 
 use crate::error::RunError;
-use crate::shared::{STUCK, Shared, WardCommand};
+use crate::shared::{DEAD, STUCK, Shared, WardCommand};
 use crate::{clock, metrics};
 
 /// Pages and scripts, in the binary: nothing is loaded from elsewhere.
@@ -47,6 +47,19 @@ struct Server {
 /// # Errors
 /// [`RunError::NotLoopback`] for other addresses, [`RunError::Listen`] if the port is taken.
 pub fn serve(listen: &str, shared: Arc<Shared>) -> Result<SocketAddr, RunError> {
+    open(listen, move || {
+        let (stream, _) = broadcast::channel(4);
+        let server = Server { shared, stream };
+        tokio::spawn(publish(server.clone()));
+        router(server)
+    })
+}
+
+/// Starts a server of any pages; `pages` is called on its thread.
+pub(crate) fn open(
+    listen: &str,
+    pages: impl FnOnce() -> Router + Send + 'static,
+) -> Result<SocketAddr, RunError> {
     let refused = || RunError::NotLoopback { found: listen.into() };
     let address: SocketAddr = listen.parse().map_err(|_| refused())?;
     if !address.ip().is_loopback() {
@@ -61,11 +74,9 @@ pub fn serve(listen: &str, shared: Arc<Shared>) -> Result<SocketAddr, RunError> 
         .name("http".into())
         .spawn(move || {
             runtime.block_on(async move {
-                let (stream, _) = broadcast::channel(4);
-                let server = Server { shared, stream };
-                tokio::spawn(publish(server.clone()));
+                let pages = pages().layer(axum::middleware::map_response(harden));
                 if let Ok(listener) = tokio::net::TcpListener::from_std(listener) {
-                    let _ = axum::serve(listener, router(server)).await;
+                    let _ = axum::serve(listener, pages).await;
                 }
             });
         })
@@ -85,7 +96,7 @@ fn router(server: Server) -> Router {
         let answer = move || async move { ([(header::CONTENT_TYPE, *kind)], *body) };
         router = router.route(path, get(answer));
     }
-    router.layer(axum::middleware::map_response(harden)).with_state(server)
+    router.with_state(server)
 }
 
 async fn harden(mut response: Response) -> Response {
@@ -156,9 +167,23 @@ async fn metrics_page(State(server): State<Server>) -> impl IntoResponse {
 }
 
 async fn livez(State(server): State<Server>) -> Response {
-    let since = server.shared.since_turn();
-    let body = json!({"since_turn_s": since.as_secs_f64(), "stuck_after_s": STUCK.as_secs_f64()});
-    let status = if since > STUCK { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK };
+    alive(server.shared.since_turn())
+}
+
+/// The answer to `/livez`, by the age of the last turn of whatever loop there is.
+pub(crate) fn alive(since: Duration) -> Response {
+    let stuck = since > DEAD;
+    let (since_turn_s, dead_after_s) = (since.as_secs_f64(), DEAD.as_secs_f64());
+    let reason = match stuck {
+        true => format!(
+            "the processing loop has not turned for {since_turn_s:.1} s, at most {dead_after_s} s are allowed"
+        ),
+        false => String::new(),
+    };
+    let status = if stuck { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK };
+    let body = json!({
+        "alive": !stuck, "reason": reason, "since_turn_s": since_turn_s, "dead_after_s": dead_after_s,
+    });
     (status, Json(body)).into_response()
 }
 

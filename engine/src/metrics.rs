@@ -5,10 +5,11 @@
 use std::collections::BTreeMap;
 
 use auscult_operators::signal::EventTime;
-use prometheus::{Encoder, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder};
+use prometheus::{Encoder, GaugeVec, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder};
 
 use crate::accounts::Accounts;
 use crate::align::SampleCounts;
+use crate::watch::Kind;
 
 /// What the processing loop says of itself, once a turn.
 #[derive(Clone, Debug, Default)]
@@ -25,6 +26,8 @@ pub struct Status {
     pub log_time: Option<EventTime>,
     /// Patients known.
     pub patients: u64,
+    /// Owned partitions, without those that are refused.
+    pub owned: Vec<i32>,
     /// Records not yet read, by partition.
     pub lag: BTreeMap<i32, i64>,
     /// Transactions committed.
@@ -59,12 +62,37 @@ pub const METRICS: &[(&str, &str)] = &[
     ("auscult_in_flight_records", "Records whose outputs are not committed yet"),
     ("auscult_partitions_paused", "Partitions that are paused until less is in flight"),
     ("auscult_patients", "Patients known"),
+    ("auscult_ready", "1 once every owned partition has caught up with what was told before"),
     ("auscult_partition_lag_records", "Records not yet read, by partition"),
     ("auscult_loop_turns_total", "Turns of the processing loop: a value that stands still is a dead engine"),
 ];
 
+/// What `auscult watch` serves: name, help.
+pub const WATCH_METRICS: &[(&str, &str)] = &[
+    ("auscult_watch_looks_total", "Turns of the watchdog: a value that stands still is a dead watchdog"),
+    ("auscult_watch_heartbeats_total", "Heartbeats read"),
+    ("auscult_watch_alarm", "1 for each alarm that rings, by kind and subject"),
+    (
+        "auscult_watch_silence_seconds",
+        "Time since the last heartbeat of each instance that has not said goodbye",
+    ),
+];
+
+/// What the watchdog says of itself.
+#[derive(Clone, Debug, Default)]
+pub struct Watched {
+    /// Turns.
+    pub looks: u64,
+    /// Heartbeats read.
+    pub heartbeats: u64,
+    /// Alarms that ring: kind and subject.
+    pub alarms: Vec<(Kind, String)>,
+    /// Instances, and how long each has been silent, in seconds.
+    pub silence: Vec<(String, f64)>,
+}
+
 fn help(name: &str) -> &'static str {
-    METRICS.iter().find(|m| m.0 == name).map_or("", |m| m.1)
+    METRICS.iter().chain(WATCH_METRICS).find(|m| m.0 == name).map_or("", |m| m.1)
 }
 
 /// The metrics page.
@@ -113,6 +141,7 @@ pub fn page(status: &Status) -> String {
     }
     for (name, n) in [
         ("auscult_patients", status.patients),
+        ("auscult_ready", u64::from(status.ready)),
         ("auscult_in_flight_records", status.in_flight),
         ("auscult_partitions_paused", status.paused),
     ] {
@@ -128,7 +157,46 @@ pub fn page(status: &Status) -> String {
         }
         let _ = registry.register(Box::new(g));
     }
+    text(&registry)
+}
+
+fn text(registry: &Registry) -> String {
     let mut out = Vec::new();
     let _ = TextEncoder::new().encode(&registry.gather(), &mut out);
     String::from_utf8(out).unwrap_or_default()
+}
+
+/// The metrics page of the watchdog.
+///
+/// ```
+/// use auscult::metrics::{Watched, watch_page};
+/// assert!(watch_page(&Watched::default()).contains("auscult_watch_looks_total 0"));
+/// ```
+pub fn watch_page(watched: &Watched) -> String {
+    let registry = Registry::new();
+    let counts = [
+        ("auscult_watch_looks_total", watched.looks),
+        ("auscult_watch_heartbeats_total", watched.heartbeats),
+    ];
+    for (name, n) in counts {
+        if let Ok(c) = prometheus::IntCounter::new(name, help(name)) {
+            c.inc_by(n);
+            let _ = registry.register(Box::new(c));
+        }
+    }
+    let alarm = "auscult_watch_alarm";
+    if let Ok(g) = IntGaugeVec::new(Opts::new(alarm, help(alarm)), &["kind", "subject"]) {
+        for (kind, subject) in &watched.alarms {
+            g.with_label_values(&[kind.name(), subject.as_str()]).set(1);
+        }
+        let _ = registry.register(Box::new(g));
+    }
+    let silence = "auscult_watch_silence_seconds";
+    if let Ok(g) = GaugeVec::new(Opts::new(silence, help(silence)), &["instance"]) {
+        for (instance, seconds) in &watched.silence {
+            g.with_label_values(&[instance]).set(*seconds);
+        }
+        let _ = registry.register(Box::new(g));
+    }
+    text(&registry)
 }

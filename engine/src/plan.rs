@@ -42,6 +42,8 @@ pub struct Plan {
     pub beats: bool,
     /// Whether somebody looks at the live view.
     pub live: bool,
+    /// What may be meant, and is rarely wise.
+    pub warnings: Vec<String>,
     /// Hash of everything that can change a result.
     pub config_hash: String,
     /// Build of the engine.

@@ -74,7 +74,6 @@ enum Owned {
 /// The running service.
 struct Service<'a> {
     config: &'a Config,
-    plan: Arc<Plan>,
     shared: Arc<Shared>,
     source: KafkaSource,
     handover: Arc<Handover>,
@@ -91,8 +90,6 @@ struct Service<'a> {
     share: usize,
     status: Status,
     published: Instant,
-    beat: Instant,
-    beats: u64,
     /// Accounts of partitions given up, as they were then: the mark brings them back with the partition.
     retired: BTreeMap<i32, (Accounts, SampleCounts)>,
 }
@@ -121,16 +118,11 @@ pub fn run(
     let committer = Committer::new(transactions, handover.clone(), every, session);
     let committing = thread::spawn(move || committer.run());
     let archive = config.archive.dir.as_deref().map(Path::new);
-    let site = Site {
-        kafka: kafka.clone(),
-        plan: plan.clone(),
-        group: source.group(),
-        archive: archive.map(Path::to_path_buf),
-    };
+    let site =
+        Site { kafka: kafka.clone(), plan, group: source.group(), archive: archive.map(Path::to_path_buf) };
     let now = clock::instant();
     let mut service = Service {
         config,
-        plan,
         shared,
         source,
         handover,
@@ -145,8 +137,6 @@ pub fn run(
         share: SHARE.0,
         status: Status::default(),
         published: now,
-        beat: now,
-        beats: 0,
         retired: Default::default(),
     };
     info!(instance = kafka.instance, topic = frames_topic(kafka), "running");
@@ -402,8 +392,7 @@ impl Service<'_> {
         }
     }
 
-    /// Ends the files, tells what is to be told and says goodbye, so that no watchdog rings. Whether the committer has
-    /// ended.
+    /// Ends the files and tells what is to be told. Whether the committer has ended.
     fn leave(&mut self) -> bool {
         failpoint::hit(failpoint::IN_SHUTDOWN);
         let by = clock::instant() + LEAVE;
@@ -420,7 +409,6 @@ impl Service<'_> {
             self.source.leave();
         }
         failpoint::hit(failpoint::BEFORE_GOODBYE);
-        self.heartbeat("leaving");
         self.side.flush(Duration::from_secs(1));
         info!("stopped");
         ended

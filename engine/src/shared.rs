@@ -15,8 +15,10 @@ use crate::live::Ward;
 use crate::metrics::Status;
 use crate::plan::Plan;
 
-/// The loop is taken for dead when it has not turned for this long.
+/// The pages are told nothing more when the loop has not turned for this long.
 pub const STUCK: Duration = Duration::from_secs(3);
+/// The loop is taken for dead when it has not turned for this long: whoever restarts processes may do so.
+pub const DEAD: Duration = Duration::from_secs(5);
 /// Commands that may wait for the loop.
 const COMMANDS_MAX: usize = 256;
 

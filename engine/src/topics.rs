@@ -125,9 +125,19 @@ pub static TOPICS: &[Topic] = &[
         settings: MONTH,
     },
     Topic {
+        name: "watch",
+        summary: "Alarms of `auscult watch`: instances dead, stuck or lagging, partitions unowned, the broker away",
+        input: false,
+        key: "kind and subject of the alarm",
+        value: "JSON, see [operations](../operations.md#the-watchdog)",
+        headers: &[],
+        transactional: false,
+        wide: false,
+        settings: COMPACTED,
+    },
+    Topic {
         name: "state",
-        summary: "What a partition is taken over from: two snapshots of each patient, and a mark. It has the partitions of \
-                  the frames topic",
+        summary: "What a partition is taken over from: snapshots of its patients, and a mark; as many partitions as frames",
         input: false,
         key: "patient id with `#0` or `#1`; `#mark`",
         value: "binary, versioned, with a checksum; only Auscult reads it",

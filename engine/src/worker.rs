@@ -25,6 +25,8 @@ use crate::state::{self, Keeper, Loaded, Start};
 pub enum Event<'a> {
     /// Records of its partition, in log order.
     Records(&'a [Record]),
+    /// Records that were decoded elsewhere, in log order.
+    Frames(&'a [Placed]),
     /// Archive files on disk hold every record below this offset.
     Archived(i64),
     /// The owner gives the partition up: close the archive's files.
@@ -32,6 +34,17 @@ pub enum Event<'a> {
     /// The owner gives the partition up, and the archive's files are closed: write down what has changed. All records
     /// below this offset have been taken in.
     Save(i64),
+}
+
+/// A decoded frame and the place of its record in the log.
+#[derive(Clone, Debug)]
+pub struct Placed {
+    /// Offset of the record.
+    pub offset: i64,
+    /// Broker time of the record.
+    pub timestamp: EventTime,
+    /// What it said.
+    pub frame: Arc<Frame>,
 }
 
 /// One step's unit of work after alignment, in log order.
@@ -122,9 +135,17 @@ impl Worker {
                 effects.list.reserve(records.len());
                 for (at, record) in records.iter().enumerate() {
                     self.record(at, record, &mut effects);
-                    if self.work.len() >= CHUNK {
-                        self.walk(&mut effects);
-                    }
+                    self.walk_if_full(&mut effects);
+                }
+                self.walk(&mut effects);
+            }
+            Event::Frames(frames) => {
+                effects.list.reserve(frames.len());
+                for (at, Placed { offset, timestamp, frame }) in frames.iter().enumerate() {
+                    self.install(*offset);
+                    self.pass_time(*timestamp, *offset, &mut effects);
+                    self.align(frame.clone(), at, *offset, &mut effects);
+                    self.walk_if_full(&mut effects);
                 }
                 self.walk(&mut effects);
             }
@@ -141,15 +162,21 @@ impl Worker {
 
     fn record(&mut self, at: usize, record: &Record, effects: &mut Effects) {
         self.install(record.offset);
-        self.pass_time(record, effects);
+        self.pass_time(record.timestamp, record.offset, effects);
         if self.keeper.as_ref().is_some_and(|k| k.contains(&record.key)) {
             // The snapshot that its patient waits for holds it.
             return;
         }
         match decode::decode(record) {
-            Decoded::Frame(frame) => self.align(frame, at, record, effects),
+            Decoded::Frame(frame) => self.align(frame, at, record.offset, effects),
             Decoded::Tick => self.accounts.ticks += u64::from(self.counts(record.offset)),
-            Decoded::Reject(reject) => self.reject(at, record, reject, effects),
+            Decoded::Reject(reject) => self.reject(at, record.offset, reject, effects),
+        }
+    }
+
+    fn walk_if_full(&mut self, effects: &mut Effects) {
+        if self.work.len() >= CHUNK {
+            self.walk(effects);
         }
     }
 
@@ -157,23 +184,27 @@ impl Worker {
     fn walk(&mut self, effects: &mut Effects) {
         let Self { plan, chains, patients, work, computed, models, .. } = self;
         compute::condition(plan, chains, patients, work, computed);
-        compute::compute(plan, patients, work, computed);
+        let judge = |p: &mut Patient, w: &mut Work, c: &mut Computed| risk::judge(plan, p, w, c, effects);
+        let judged = compute::compute(plan, patients, work, computed, judge);
+        let (waiting, computed) = (&mut work[judged..], &mut computed[judged..]);
         infer::infer(models, computed);
-        risk::judge(plan, patients, work, computed, effects);
+        for (w, c) in waiting.iter_mut().zip(computed) {
+            risk::judge(plan, &mut patients[w.patient], w, c, effects);
+        }
         work.clear();
     }
 
     /// Hop 3: what the frame is, and the epochs it seals.
-    fn align(&mut self, frame: Arc<Frame>, at: usize, record: &Record, effects: &mut Effects) {
-        let patient = match self.patient(&frame, record.offset) {
+    fn align(&mut self, frame: Arc<Frame>, at: usize, offset: i64, effects: &mut Effects) {
+        let patient = match self.patient(&frame, offset) {
             Ok(patient) => patient,
-            Err(reject) => return self.reject(at, record, reject, effects),
+            Err(reject) => return self.reject(at, offset, reject, effects),
         };
-        let counted = self.counts(record.offset);
+        let counted = self.counts(offset);
         let p = &mut self.patients[patient];
         let before = p.timeline.counts;
-        p.place.touch(record.offset);
-        let fate = p.timeline.take(&frame, record.offset);
+        p.place.touch(offset);
+        let fate = p.timeline.take(&frame, offset);
         if counted {
             self.accounts.count(fate);
         }
@@ -182,25 +213,25 @@ impl Worker {
         }
         self.samples.add(&p.timeline.counts.since(&before));
         if fate == Fate::Processed {
-            self.queue(patient, record.offset);
+            self.queue(patient, offset);
             self.heard(patient);
         }
-        effects.push(record.offset, Effect::Frame(frame, fate));
+        effects.push(offset, Effect::Frame(frame, fate));
     }
 
     /// Lets the partition's time pass: archive files end, quiet patients are sealed, silent ones told.
-    fn pass_time(&mut self, record: &Record, effects: &mut Effects) {
+    fn pass_time(&mut self, timestamp: EventTime, offset: i64, effects: &mut Effects) {
         let before = self.partition_time;
-        let now = before.map_or(record.timestamp, |t| t.max(record.timestamp));
+        let now = before.map_or(timestamp, |t| t.max(timestamp));
         if before == Some(now) {
             return;
         }
-        self.save_due(record.offset, before, now, effects);
+        self.save_due(offset, before, now, effects);
         self.partition_time = Some(now);
         let slot = slot(now, self.plan.archive_roll);
         if self.rolled.is_some_and(|s| s != slot) {
             self.walk(effects);
-            effects.push(record.offset, Effect::Roll);
+            effects.push(offset, Effect::Roll);
         }
         self.rolled = Some(slot);
         let mut due = Vec::new();
@@ -210,7 +241,7 @@ impl Worker {
         }
         // By their place in the log, which a worker that was recovered knows too.
         due.sort_by_key(|p| self.patients[*p].place.first);
-        due.into_iter().for_each(|patient| self.fall_quiet(patient, now, record.offset));
+        due.into_iter().for_each(|patient| self.fall_quiet(patient, now, offset));
     }
 
     /// Writes down the patients whose turn it is, and the mark: what stood before this record.
@@ -328,11 +359,11 @@ impl Worker {
         Ok(at)
     }
 
-    fn reject(&mut self, at: usize, record: &Record, reject: Reject, effects: &mut Effects) {
-        if self.counts(record.offset) {
+    fn reject(&mut self, at: usize, offset: i64, reject: Reject, effects: &mut Effects) {
+        if self.counts(offset) {
             self.accounts.rejected(reject.code);
         }
-        effects.push(record.offset, Effect::Aside(at, reject));
+        effects.push(offset, Effect::Aside(at, reject));
     }
 
     /// Patients known.

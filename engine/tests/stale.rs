@@ -199,3 +199,26 @@ fn an_absence_told_late_does_not_undo_what_came_since() {
     }
     assert!(heard.glances.iter().any(|g| g.0 > 16));
 }
+
+#[test]
+fn a_value_from_before_an_absence_does_not_count_when_it_comes_late() {
+    let plan = plan_of(&config());
+    let at = |n: u64| t(n as f64);
+    let walked = |frames: &[Frame]| -> Vec<(i64, String)> {
+        let heard = walk(&plan, &records(frames));
+        heard.glances.iter().map(|(s, g)| (*s, g.values["spo2"]["state"].to_string())).collect()
+    };
+    let others = |from: u64, to: u64| (from..to).map(|n| number("p", n, at(n), "pulse_rate", Some(70.0)));
+    let mut frames: Vec<Frame> = others(0, 8).collect();
+    // The probe was looked for in second 7 and not there. The value of second 3 was held up on its way.
+    frames.push(number("p", 20, at(7), "spo2", None));
+    frames.extend(others(8, 12));
+    let late = frames.len();
+    frames.push(number("p", 21, at(3), "spo2", Some(97.0)));
+    frames.extend(others(12, 20));
+    assert!(walked(&frames).iter().all(|(_, state)| state == "\"absent\""), "{:?}", walked(&frames));
+    // Without the absence it counts: the case is a true one.
+    frames.remove(8);
+    let counts = |(s, state): &(i64, String)| *s >= 12 && state == "\"valid\"";
+    assert!(walked(&frames).iter().any(counts), "{late}: {:?}", walked(&frames));
+}

@@ -4,6 +4,7 @@
 pub mod limits;
 pub mod noise;
 pub mod signal_quality;
+mod survey;
 
 use crate::operator::Spec;
 

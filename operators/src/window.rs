@@ -4,6 +4,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::filter::dispatch::{Kernel, widest};
+
 /// The longest ring that a saved state may claim, so that a broken state cannot ask for all memory.
 pub const MAX_RING: usize = 1 << 20;
 
@@ -77,6 +79,40 @@ impl Ring {
             self.head = 0;
         }
         Some(old)
+    }
+
+    /// Adds numbers in order.
+    pub fn extend(&mut self, xs: &[f32]) {
+        // Of more than can be held only the last ones matter; a ring that was full stays so.
+        let mut rest = &xs[xs.len().saturating_sub(self.capacity)..];
+        let skipped = xs.len() - rest.len();
+        if skipped > 0 {
+            self.clear();
+        }
+        let (grow, over) = rest.split_at(rest.len().min(self.capacity - self.values.len()));
+        self.values.extend_from_slice(grow);
+        rest = over;
+        while !rest.is_empty() {
+            let room = &mut self.values[self.head..];
+            let (now, later) = rest.split_at(rest.len().min(room.len()));
+            room[..now.len()].copy_from_slice(now);
+            self.head = if now.len() == room.len() { 0 } else { self.head + now.len() };
+            rest = later;
+        }
+    }
+
+    /// What falls out as each of `xs` is added; zero where nothing does, as the ring still fills.
+    #[inline(always)]
+    pub fn falling(&self, xs: &[f32], out: &mut [f32]) {
+        let n = xs.len().min(out.len());
+        let (none, mut to) = out[..n].split_at_mut(n.min(self.capacity - self.values.len()));
+        none.fill(0.0);
+        let (older, newer) = self.as_slices();
+        for from in [older, newer, xs] {
+            let (now, later) = to.split_at_mut(to.len().min(from.len()));
+            now.copy_from_slice(&from[..now.len()]);
+            to = later;
+        }
     }
 
     /// Number `i`, counted from the oldest.
@@ -161,18 +197,71 @@ impl MovingMean {
     }
 
     /// Adds a number and returns the mean of those held.
-    #[inline]
     pub fn push(&mut self, x: f32) -> f64 {
-        let old = self.ring.push(x).unwrap_or(0.0);
-        self.sum += f64::from(x) - f64::from(old);
-        self.until_renewed = self.until_renewed.saturating_sub(1);
+        let mut mean = [0.0];
+        self.push_all(&[x], &mut mean);
+        mean[0]
+    }
+
+    /// Adds numbers in order and writes the mean after each; as far as `means` reaches.
+    ///
+    /// ```
+    /// use auscult_operators::window::MovingMean;
+    /// let mut means = [0.0; 4];
+    /// MovingMean::new(2).push_all(&[4e6, 1.0, 2.0, 4.0], &mut means);
+    /// assert_eq!(means, [4e6, 2e6 + 0.5, 1.5, 3.0]);
+    /// ```
+    #[inline(always)]
+    pub fn push_all(&mut self, xs: &[f32], means: &mut [f64]) {
+        let (mut xs, mut means) = (xs, means);
+        while !xs.is_empty() && !means.is_empty() {
+            let most = (self.until_renewed.max(1) as usize).min(PART);
+            let n = xs.len().min(means.len()).min(most);
+            let (now, later) = xs.split_at(n);
+            let (out, rest) = means.split_at_mut(n);
+            self.push_part(now, out);
+            (xs, means) = (later, rest);
+        }
+    }
+
+    /// As many numbers as come before the sum is renewed, at most [`PART`].
+    #[inline(always)]
+    fn push_part(&mut self, xs: &[f32], means: &mut [f64]) {
+        let n = xs.len();
+        let (mut change, mut old) = ([0.0_f64; PART], [0.0_f32; PART]);
+        self.ring.falling(xs, &mut old[..n]);
+        for ((c, x), o) in change.iter_mut().zip(xs).zip(&old) {
+            *c = f64::from(*x) - f64::from(*o);
+        }
+        let before = self.ring.len();
+        self.ring.extend(xs);
+        let mut sum = self.sum;
+        for (m, c) in means.iter_mut().zip(&change[..n]) {
+            sum += c;
+            *m = sum;
+        }
+        self.until_renewed = self.until_renewed.saturating_sub(n as u32);
         if self.until_renewed == 0 {
             self.until_renewed = self.ring.capacity() as u32;
-            self.sum = self.ring.iter().map(f64::from).sum();
+            sum = self.ring.iter().map(f64::from).sum();
+            if let Some(last) = means.last_mut() {
+                *last = sum;
+            }
         }
-        self.sum / self.ring.len() as f64
+        self.sum = sum;
+        if before == self.ring.capacity {
+            let count = before as f64;
+            means.iter_mut().for_each(|m| *m /= count);
+        } else {
+            for (i, m) in means.iter_mut().enumerate() {
+                *m /= (before + i + 1).min(self.ring.capacity) as f64;
+            }
+        }
     }
 }
+
+/// Numbers that a mean takes in at once.
+const PART: usize = 64;
 
 /// Means of `factor` numbers at a time: the plain way to a lower rate for signals that are already band-limited.
 ///
@@ -196,18 +285,40 @@ impl Decimator {
 
     /// Adds a number; every `factor`-th time returns their mean.
     pub fn push(&mut self, x: f32) -> Option<f32> {
-        self.sum += x;
-        self.count += 1;
-        if self.count < self.factor {
-            return None;
+        let mut mean = None;
+        self.push_all(&[x], |x| x, |_, m| mean = Some(m));
+        mean
+    }
+
+    /// Adds numbers in order, each as `given` changes it; `done` gets each mean with the place of its last number.
+    ///
+    /// ```
+    /// use auscult_operators::window::Decimator;
+    /// let mut means = vec![];
+    /// Decimator::new(2).push_all(&[1.0, 3.0, 5.0, 6.0, 7.0], |x| 2.0 * x, |i, m| means.push((i, m)));
+    /// assert_eq!(means, [(1, 4.0), (3, 11.0)]);
+    /// ```
+    #[inline(always)]
+    pub fn push_all(&mut self, xs: &[f32], given: impl Fn(f32) -> f32, mut done: impl FnMut(usize, f32)) {
+        let mut at = 0;
+        while at < xs.len() {
+            let missing = self.factor.saturating_sub(self.count).max(1) as usize;
+            let now = &xs[at..xs.len().min(at + missing)];
+            let mut sum = self.sum;
+            for x in now {
+                sum += given(*x);
+            }
+            (self.sum, self.count) = (sum, self.count + now.len() as u32);
+            at += now.len();
+            if self.count >= self.factor {
+                done(at - 1, self.sum / self.count as f32);
+                (self.sum, self.count) = (0.0, 0);
+            }
         }
-        let mean = self.sum / self.count as f32;
-        (self.sum, self.count) = (0.0, 0);
-        Some(mean)
     }
 }
 
-/// The number at rank `share` (0 smallest, 1 largest; no interpolation). Reorders the slice; allocates nothing.
+/// The number at rank `share` (0 smallest, 1 largest; no interpolation). May reorder the slice; allocates nothing.
 ///
 /// ```
 /// use auscult_operators::window::rank_in_place;
@@ -217,10 +328,10 @@ impl Decimator {
 pub fn rank_in_place(values: &mut [f32], share: f32) -> Option<f32> {
     let last = values.len().checked_sub(1)?;
     let at = ((share * last as f32).round().max(0.0) as usize).min(last);
-    Some(*values.select_nth_unstable_by(at, f32::total_cmp).1)
+    Some(ranked(values, [at, at])[0])
 }
 
-/// The median, for an even count the mean of the two in the middle. Reorders the slice; allocates nothing.
+/// The median, for an even count the mean of the two in the middle. May reorder the slice; allocates nothing.
 ///
 /// ```
 /// use auscult_operators::window::median_in_place;
@@ -228,15 +339,60 @@ pub fn rank_in_place(values: &mut [f32], share: f32) -> Option<f32> {
 /// assert_eq!(median_in_place(&mut [4.0, 1.0, 2.0, 3.0]), Some(2.5));
 /// ```
 pub fn median_in_place(values: &mut [f32]) -> Option<f32> {
-    let middle = values.len() / 2;
-    let even = values.len().is_multiple_of(2);
     let last = values.len().checked_sub(1)?;
-    let (below, &mut upper, _) = values.select_nth_unstable_by(middle.min(last), f32::total_cmp);
-    if !even {
-        return Some(upper);
+    let middle = (values.len() / 2).min(last);
+    if !values.len().is_multiple_of(2) {
+        return Some(ranked(values, [middle, middle])[0]);
     }
-    let lower = below.iter().copied().max_by(f32::total_cmp).unwrap_or(upper);
+    let [lower, upper] = ranked(values, [middle - 1, middle]);
     Some(lower + (upper - lower) / 2.0)
+}
+
+/// The numbers at two ranks inside the slice. Of few numbers the rank of each is counted, which takes few branches.
+fn ranked(values: &mut [f32], ranks: [usize; 2]) -> [f32; 2] {
+    match values.len() {
+        ..=8 => Counted::<8> { values, ranks }.run(),
+        ..=16 => widest(Counted::<16> { values, ranks }),
+        ..=32 => widest(Counted::<32> { values, ranks }),
+        _ => ranks.map(|rank| *values.select_nth_unstable_by(rank, f32::total_cmp).1),
+    }
+}
+
+/// At most `N` numbers, two of which are looked for.
+struct Counted<'a, const N: usize> {
+    values: &'a [f32],
+    ranks: [usize; 2],
+}
+
+impl<const N: usize> Kernel for Counted<'_, N> {
+    type Out = [f32; 2];
+    #[inline(always)]
+    fn run(self) -> [f32; 2] {
+        // The order of `total_cmp` as that of integers; places left over come last.
+        let mut keys = [i32::MAX; N];
+        for (k, x) in keys.iter_mut().zip(self.values) {
+            let bits = x.to_bits() as i32;
+            *k = bits ^ (((bits >> 31) as u32) >> 1) as i32;
+        }
+        let [first, second] = self.ranks.map(|r| r as i32);
+        let (mut found, mut done) = ([0.0; 2], [false; 2]);
+        for (x, own) in self.values.iter().zip(keys) {
+            let (mut below, mut upto) = (0, 0);
+            for k in keys {
+                below += i32::from(k < own);
+                upto += i32::from(k <= own);
+            }
+            for (at, rank) in [first, second].into_iter().enumerate() {
+                if below <= rank && rank < upto {
+                    (found[at], done[at]) = (*x, true);
+                }
+            }
+            if done == [true, true] {
+                break;
+            }
+        }
+        found
+    }
 }
 
 /// One at or below `good`, zero at or beyond `bad`, a straight line between: how a measure becomes a quality.
@@ -261,7 +417,7 @@ pub fn grade(measure: f32, good: f32, bad: f32) -> f32 {
 /// use auscult_operators::window::tame;
 /// assert_eq!([1.0, 3e38, f32::NAN].map(|x| tame(x, -5.0, 5.0)), [1.0, 5.0, 0.0]);
 /// ```
-#[inline]
+#[inline(always)]
 pub fn tame(x: f32, low: f32, high: f32) -> f32 {
     let x = if x.is_nan() { 0.0 } else { x };
     // As `clamp`, without its panic, so that loops can go wide.
@@ -304,6 +460,47 @@ mod tests {
         mean.push(3e38);
         let last = (0..14).map(|_| mean.push(1e-6)).last();
         assert!((last.unwrap() - 1e-6).abs() < 1e-12);
+    }
+
+    #[test]
+    fn many_at_once_are_as_one_by_one() {
+        let x: Vec<f32> = (0..400).map(|i| ((i * i * 31) % 173) as f32 * 0.37 - 20.0).collect();
+        for capacity in [1, 2, 7, 64, 83, 150] {
+            let (mut ring, mut sum, mut left) = (std::collections::VecDeque::new(), 0.0, capacity);
+            let plain: Vec<u64> = x
+                .iter()
+                .map(|x| {
+                    let old = if ring.len() == capacity { ring.pop_front().unwrap() } else { 0.0 };
+                    ring.push_back(*x);
+                    sum += f64::from(*x) - f64::from(old);
+                    left -= 1;
+                    if left == 0 {
+                        (left, sum) = (capacity, ring.iter().copied().map(f64::from).sum());
+                    }
+                    f64::to_bits(sum / ring.len() as f64)
+                })
+                .collect();
+            for cut in [1, 3, 62, 125, 400] {
+                let (mut mean, mut out) = (MovingMean::new(capacity), vec![0.0; x.len()]);
+                x.chunks(cut).zip(out.chunks_mut(cut)).for_each(|(x, out)| mean.push_all(x, out));
+                assert_eq!(out.iter().map(|m| m.to_bits()).collect::<Vec<_>>(), plain, "{capacity} {cut}");
+            }
+        }
+    }
+
+    #[test]
+    fn ranks_are_counted_as_they_are_sorted() {
+        for n in 1..=40 {
+            let x: Vec<f32> =
+                (0..n).map(|i| [0.0, -0.0, 2.5, -7.0, 1e9, f32::NAN][(i * 7 + n) % 6]).collect();
+            let mut sorted = x.clone();
+            sorted.sort_by(f32::total_cmp);
+            for rank in 0..n {
+                let got = ranked(&mut x.clone(), [rank, n - 1]);
+                let expected = [sorted[rank], sorted[n - 1]];
+                assert_eq!(got.map(f32::to_bits), expected.map(f32::to_bits), "{n} {rank}");
+            }
+        }
     }
 
     #[test]

@@ -5,15 +5,20 @@ use std::time::Duration;
 
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
+use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::producer::{BaseProducer, Producer};
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use tracing::info;
 
 use crate::config::Kafka;
 use crate::error::RunError;
+use crate::guard::{Stand, Stands};
 use crate::source::kafka::{client, frames_topic};
 use crate::topics;
 
 const TIMEOUT: Duration = Duration::from_secs(15);
+/// How long a start may wait for what is only of use to the guard.
+const SOON: Duration = Duration::from_secs(5);
 
 /// A topic that Auscult works with, under its full name.
 struct Topic {
@@ -74,6 +79,32 @@ fn missing(kafka: &Kafka) -> Result<Vec<Topic>, RunError> {
         asker.client().fetch_metadata(None, TIMEOUT).map_err(RunError::kafka("reach the broker"))?;
     let there: Vec<&str> = metadata.topics().iter().map(|t| t.name()).collect();
     Ok(topics(kafka).into_iter().filter(|t| !there.contains(&t.name.as_str())).collect())
+}
+
+/// Where the group stands in each partition of the frames; empty if the broker does not say so soon.
+pub(super) fn stands(kafka: &Kafka) -> Stands {
+    offsets(kafka).unwrap_or_else(|e| {
+        tracing::warn!(code = "guard", error = %e, "the committed offsets are not known at this start");
+        Stands::new()
+    })
+}
+
+fn offsets(kafka: &Kafka) -> Result<Stands, RunError> {
+    let asked = RunError::kafka("ask for the committed offsets");
+    let topic = frames_topic(kafka);
+    let consumer: BaseConsumer =
+        client(kafka)?.set("group.id", &kafka.group).create().map_err(RunError::kafka("create a client"))?;
+    let metadata = consumer.fetch_metadata(Some(&topic), SOON).map_err(&asked)?;
+    let partitions = metadata.topics().first().map_or(0, |t| t.partitions().len());
+    let mut list = TopicPartitionList::new();
+    (0..partitions).for_each(|p| drop(list.add_partition(&topic, p as i32)));
+    let mut stands = Stands::new();
+    for element in consumer.committed_offsets(list, SOON).map_err(&asked)?.elements() {
+        let committed = if let Offset::Offset(at) = element.offset() { at } else { 0 };
+        let (_, end) = consumer.fetch_watermarks(&topic, element.partition(), SOON).map_err(&asked)?;
+        stands.insert(element.partition(), Stand { committed, end });
+    }
+    Ok(stands)
 }
 
 /// What `auscult check` says of the broker.

@@ -53,6 +53,9 @@ pub(super) fn load(file: Option<&Path>, strict: bool) -> Result<(Config, Plan), 
 pub(super) fn run(args: &Args) -> Result<(), RunError> {
     let (config, plan) = load(Some(&args.config), true)?;
     println!("configuration: ok, config_hash {}", plan.config_hash);
+    for warning in &plan.warnings {
+        println!("warning: {warning}");
+    }
     let list = |names: Vec<String>| if names.is_empty() { "none".into() } else { names.join(", ") };
     println!("operators: {}", list(plan.operators.iter().map(|o| o.0.name.into()).collect()));
     println!(

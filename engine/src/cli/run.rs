@@ -5,12 +5,15 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use tracing::info;
+use tracing::{info, warn};
 
 use super::{broker, check};
+use crate::config::Config;
 use crate::error::RunError;
+use crate::guard::Guard;
+use crate::heartbeat::Heartbeat;
 use crate::shared::Shared;
-use crate::{http, run as service};
+use crate::{clock, http, run as service};
 
 /// Arguments of `auscult run`.
 #[derive(Debug, clap::Args)]
@@ -18,21 +21,41 @@ pub(super) struct Args {
     /// Configuration.
     #[arg(short, long)]
     config: PathBuf,
+    /// Start even if the last starts have all died at the same place.
+    #[arg(long)]
+    force_start: bool,
 }
 
 /// Runs it.
 pub(super) fn run(args: &Args) -> Result<(), RunError> {
     let (config, plan) = check::load(Some(&args.config), true)?;
     let plan = Arc::new(plan);
+    for warning in &plan.warnings {
+        warn!(code = "config", "{warning}");
+    }
     for m in &plan.models {
         info!(model = m.identity.name, sha256 = m.identity.sha256, runtime = m.identity.runtime, "model");
     }
     let shared = Arc::new(Shared::new(&plan, &config.kafka.instance, false));
     let address = http::serve(&config.http.listen, shared.clone())?;
     info!("dashboard http://{address}/");
+    let guard = guard(&config, args.force_start)?;
     let stop = stop_flag()?;
+    let heartbeat = Heartbeat::start(&config.kafka, &plan, shared.clone())?;
     let kafka = config.kafka.clone();
-    service::run(&config, plan, shared, &stop, move || broker::ensure(&kafka))
+    service::run(&config, plan, shared, &stop, move || broker::ensure(&kafka))?;
+    heartbeat.leave();
+    guard.map_or(Ok(()), Guard::leave)
+}
+
+/// Writes the start down, if there is a folder for it.
+fn guard(config: &Config, force: bool) -> Result<Option<Guard>, RunError> {
+    let given = config.state.dir.as_ref().map(PathBuf::from);
+    // systemd gives several folders separated by colons if it is told to.
+    let systemd = || std::env::var("STATE_DIRECTORY").ok()?.split(':').next().map(PathBuf::from);
+    let Some(dir) = given.or_else(systemd) else { return Ok(None) };
+    let stands = broker::stands(&config.kafka);
+    Guard::enter(&dir, &config.kafka.instance, clock::now(), stands, force).map(Some)
 }
 
 /// A flag that SIGTERM and SIGINT set. A second signal ends the process at once.

@@ -64,14 +64,17 @@ pub(super) fn metrics() -> String {
                  + duplicate + late + rejected` holds at every scrape.";
     let labels = labels();
     let mut out = head("Metrics", about);
-    out += &table(
-        &["Metric", "Type", "Labels", "Meaning"],
-        metrics::METRICS.iter().map(|(name, help)| {
+    let rows = |metrics: &'static [(&str, &str)]| {
+        let labels = &labels;
+        metrics.iter().map(move |(name, help)| {
             let (kind, values) = labels.iter().find(|l| l.0 == *name).map_or(("", ""), |l| (&*l.1, &*l.2));
             vec![code(name), kind.into(), values.into(), (*help).into()]
-        }),
-    );
-    out
+        })
+    };
+    let columns = &["Metric", "Type", "Labels", "Meaning"];
+    out += &table(columns, rows(metrics::METRICS));
+    out += "## The watchdog\n\nServed by `auscult watch --listen`.\n\n";
+    out + &table(columns, rows(metrics::WATCH_METRICS))
 }
 
 /// Name, type and labels of each metric, as an exported page has them.
@@ -79,7 +82,10 @@ fn labels() -> Vec<(String, String, String)> {
     let mut status = metrics::Status::default();
     status.accounts.rejected("CODE");
     status.lag.insert(0, 0);
-    let page = metrics::page(&status);
+    let mut watched = metrics::Watched::default();
+    watched.alarms.push((crate::watch::Kind::Dead, "0".into()));
+    watched.silence.push(("0".into(), 0.0));
+    let page = metrics::page(&status) + &metrics::watch_page(&watched);
     let types = page.lines().filter_map(|l| l.strip_prefix("# TYPE ")?.split_once(' '));
     types
         .map(|(name, kind)| {
@@ -87,7 +93,13 @@ fn labels() -> Vec<(String, String, String)> {
                 .lines()
                 .filter_map(|l| l.strip_prefix(name)?.strip_prefix('{')?.split_once('}'))
                 .map(|(label, _)| {
-                    code(&label.replace("\"CODE\"", "...").replace("\"0\"", "...").replace('"', ""))
+                    code(
+                        &label
+                            .replace("\"CODE\"", "...")
+                            .replace("\"0\"", "...")
+                            .replace("\"engine.dead\"", "...")
+                            .replace('"', ""),
+                    )
                 })
                 .collect();
             values.dedup();
@@ -108,7 +120,7 @@ pub(super) fn codes() -> String {
         "1: the work failed",
         "2: the command line asks for something that does not go together",
         "65: an input cannot be read",
-        "69: the broker or an address is not available",
+        "69: the broker or an address is not available, or a crash loop was stopped",
         "78: the configuration cannot be used",
     ])
 }

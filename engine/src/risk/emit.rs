@@ -33,21 +33,18 @@ impl Told<'_> {
     }
 }
 
-/// Judges every item in log order.
+/// Judges one item. Items come in log order.
 pub(crate) fn judge(
     plan: &Plan,
-    patients: &mut [Patient],
-    work: &mut [Work],
-    computed: &mut [Computed],
+    patient: &mut Patient,
+    work: &mut Work,
+    computed: &mut Computed,
     effects: &mut Effects,
 ) {
-    for (w, c) in work.iter_mut().zip(computed) {
-        let patient = &mut patients[w.patient];
-        let effects = &mut Told { offset: w.offset, effects };
-        match &mut w.item {
-            Item::Epoch(sealed) => epoch(plan, patient, sealed, c, effects),
-            Item::Silence { span, newest } => silence(plan, patient, *span, *newest, c, effects),
-        }
+    let effects = &mut Told { offset: work.offset, effects };
+    match &mut work.item {
+        Item::Epoch(sealed) => epoch(plan, patient, sealed, computed, effects),
+        Item::Silence { span, newest } => silence(plan, patient, *span, *newest, computed, effects),
     }
 }
 

@@ -60,8 +60,8 @@ pub struct Alert {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct RuleState {
     pending_since: Option<EventTime>,
-    /// The alert, if it is on.
-    pub alert: Option<Alert>,
+    /// The alert, if it is on. Most rules of most patients have none, so it has its own memory.
+    pub alert: Option<Box<Alert>>,
     paused_until: Option<EventTime>,
 }
 
@@ -156,7 +156,7 @@ impl RuleState {
             last_sign: now,
         };
         let told = alert.tell(Phase::Start, now, "", false);
-        self.alert = Some(alert);
+        self.alert = Some(Box::new(alert));
         Some(told)
     }
 }

@@ -1,9 +1,7 @@
-//! What the loop says of itself: status for the pages, heartbeats, and ticks and commands into the log.
+//! What the loop says of itself: status for the pages and the heartbeat, and ticks and commands into the log.
 //! In: how everything stands. Out: nothing that flows back into a result but by the log.
 
 use std::time::Duration;
-
-use serde_json::json;
 
 use super::{Owned, Service};
 use crate::accounts::Accounts;
@@ -14,7 +12,7 @@ use crate::clock;
 const PUBLISH: Duration = Duration::from_millis(100);
 
 impl Service<'_> {
-    /// Ticks for idle partitions, commands from the dashboard, the heartbeat.
+    /// Ticks for idle partitions, commands from the dashboard.
     pub(super) fn pass_time(&mut self) {
         if self.config.kafka.ticks && self.held.is_none() && self.handover.connected() {
             for (partition, owned) in &mut self.owned {
@@ -32,11 +30,6 @@ impl Service<'_> {
                 self.side.frame(&frame);
             }
         }
-        if self.beat.elapsed() >= Duration::from_secs(1) {
-            self.beat = clock::instant();
-            let state = if self.waiting() { "waiting for the broker" } else { "running" };
-            self.heartbeat(state);
-        }
     }
 
     fn waiting(&self) -> bool {
@@ -51,30 +44,6 @@ impl Service<'_> {
                 self.status.lag.insert(*partition, (end - shard.next).max(0));
             }
         }
-    }
-
-    pub(super) fn heartbeat(&mut self, state: &str) {
-        self.beats += 1;
-        let models: Vec<_> = self
-            .plan
-            .models
-            .iter()
-            .map(|m| {
-                json!({
-                    "name": m.identity.name, "sha256": m.identity.sha256, "runtime": m.identity.runtime,
-                    "state": if m.unavailable.is_some() { "unavailable" } else { "running" },
-                })
-            })
-            .collect();
-        let a = &self.status.accounts;
-        let body = json!({
-            "instance": self.config.kafka.instance, "sequence": self.beats, "state": state,
-            "time_us": clock::now().micros(), "partitions": self.owned.keys().collect::<Vec<_>>(),
-            "lag_records": self.status.lag, "frames_in": a.frames_in(), "processed": a.processed,
-            "duplicate": a.duplicate, "late": a.late, "rejected": a.rejected_total(), "models": models,
-            "ready": self.status.ready, "config_hash": self.plan.config_hash, "build": self.plan.build,
-        });
-        self.side.heartbeat(&self.config.kafka.instance, &body);
     }
 
     /// Says how it stands; that it turns, every time.
@@ -99,6 +68,9 @@ impl Service<'_> {
             patients += shard.worker.patients().len() as u64;
             self.status.log_time = self.status.log_time.max(shard.worker.partition_time());
         }
+        // One that is refused is watched by nobody.
+        let served = self.owned.iter().filter(|(_, owned)| !matches!(owned, Owned::Refused));
+        self.status.owned = served.map(|(p, _)| *p).collect();
         self.status.why_not_ready = self.why_not_ready();
         self.status.ready = self.status.why_not_ready.is_empty();
         (self.status.accounts, self.status.samples, self.status.patients) = (accounts, samples, patients);

@@ -6,6 +6,7 @@ use std::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};
 
+use crate::filter::dispatch::{Kernel, widest};
 use crate::operator::{Operator, Output, Spec, StateError, defaults, load_state, params, save_state};
 use crate::params::Bound;
 use crate::signal::{BeatKind, Epoch, EventTime, Kind, Missing, Reading, Readings, Span};
@@ -86,32 +87,59 @@ type Graded = (Result<f64, Missing>, f32);
 /// assert!(rmssd(&steady[..10]).is_none());
 /// ```
 pub fn rmssd(intervals_ms: &[f64]) -> Option<f64> {
-    let normal = |i: usize| {
-        let around = &intervals_ms[i.saturating_sub(2)..(i + 3).min(intervals_ms.len())];
-        let middle = median(around);
-        (intervals_ms[i] - middle).abs() <= ECTOPIC_SHARE * middle
-    };
-    let (mut sum, mut count, mut before) = (0.0, 0usize, false);
-    for i in 0..intervals_ms.len() {
-        let this = normal(i);
-        if this && before {
+    let n = intervals_ms.len().min(BEATS_MAX);
+    let mut normal = [false; BEATS_MAX];
+    widest(Normal { intervals_ms, normal: &mut normal[..n] });
+    let (mut sum, mut count) = (0.0, 0usize);
+    for i in 1..n {
+        if normal[i] && normal[i - 1] {
             let d = intervals_ms[i] - intervals_ms[i - 1];
             sum += d * d;
             count += 1;
         }
-        before = this;
     }
     let enough = count >= DIFFERENCES_MIN && 2 * count >= intervals_ms.len();
     enough.then(|| (sum / count as f64).sqrt())
 }
 
+/// Which intervals are near the median of the five around them.
+struct Normal<'a> {
+    intervals_ms: &'a [f64],
+    normal: &'a mut [bool],
+}
+
+impl Kernel for Normal<'_> {
+    type Out = ();
+    #[inline(always)]
+    fn run(self) {
+        let (x, n) = (self.intervals_ms, self.normal.len());
+        let near = |x: f64, middle: f64| (x - middle).abs() <= ECTOPIC_SHARE * middle;
+        if n >= 5 {
+            let inner = &mut self.normal[2..n - 2];
+            let m = inner.len();
+            let (a, b, c, d, e) = (&x[..m], &x[1..=m], &x[2..m + 2], &x[3..m + 3], &x[4..m + 4]);
+            for i in 0..m {
+                inner[i] = near(c[i], middle_of_five([a[i], b[i], c[i], d[i], e[i]]));
+            }
+        }
+        // The first and the last two have fewer around them.
+        for i in (0..n).filter(|&i| i < 2 || i + 2 >= n) {
+            self.normal[i] = near(x[i], median(&x[i.saturating_sub(2)..(i + 3).min(n)]));
+        }
+    }
+}
+
+/// The median of five without a sort: neither the lowest nor the highest of four is the middle of five.
+#[inline(always)]
+fn middle_of_five([a, b, c, d, e]: [f64; 5]) -> f64 {
+    let less = |a: f64, b: f64| if a < b { a } else { b };
+    let more = |a: f64, b: f64| if a > b { a } else { b };
+    let inner = (more(less(a, b), less(c, d)), less(more(a, b), more(c, d)));
+    less(more(e, less(inner.0, inner.1)), more(inner.0, inner.1))
+}
+
 /// Median of at most [`INTERVALS`] numbers; of an even count the mean of the middle two.
 fn median(values: &[f64]) -> f64 {
-    if let [a, b, c, d, e] = *values {
-        // The usual case without a sort: neither the lowest nor the highest of four is the middle of five.
-        let inner = (a.min(b).max(c.min(d)), a.max(b).min(c.max(d)));
-        return e.max(inner.0.min(inner.1)).min(inner.0.max(inner.1));
-    }
     let mut sorted = [0.0; INTERVALS];
     let n = values.len().min(INTERVALS);
     sorted[..n].copy_from_slice(&values[..n]);

@@ -11,8 +11,9 @@
 use libm::{expf, logf};
 use serde::{Deserialize, Serialize};
 
-use super::qrs_features::{Ahead, BLOCK, Features};
+use super::qrs_features::{Ahead, BLOCK, Compute, Features};
 use super::qrs_flutter::FlutterWatch;
+use crate::filter::dispatch::widest;
 use crate::signal::Hertz;
 
 /// The longest time from an R wave to the sample at which it is reported, in seconds.
@@ -185,26 +186,26 @@ impl QrsDetector {
     /// Takes in samples in mV and reports the beats that they settle.
     pub fn push(&mut self, samples: &[f32], on_beat: &mut impl FnMut(QrsBeat)) {
         let mut ahead = Ahead::default();
-        for block in samples.chunks(BLOCK) {
-            self.features.compute(block, &mut ahead);
-            self.take(&ahead, block.len(), on_beat);
+        let (_, width, distance) = self.len.slow;
+        for mv in samples.chunks(BLOCK) {
+            let Self { features, previous, .. } = self;
+            widest(Compute { features, mv, previous: *previous, slow: (width, distance), ahead: &mut ahead });
+            self.take(&ahead, mv.len(), on_beat);
         }
     }
 
     /// Takes in a block, from one sample at which something happens to the next: a peak of energy, or a candidate
     /// whose time has come.
     fn take(&mut self, ahead: &Ahead, len: usize, on_beat: &mut impl FnMut(QrsBeat)) {
-        let energies = ahead.energies(len);
-        let (_, width, distance) = self.len.slow;
-        let changes = self.features.changes(ahead, width, distance);
+        let energies = &ahead.values[..len];
         let (first, before) = (self.features.count(), self.previous);
-        let mut peaks = self.peaks(energies);
+        let mut peaks = self.peaks(ahead, len);
         let mut from = 0;
         while from < len {
             let due = (self.due() - first).clamp(from as i64, len as i64 - 1) as usize;
             let to = due.min(peaks.trailing_zeros() as usize);
             self.features.take(ahead, from..to + 1);
-            self.watch(&changes, from, to);
+            self.watch(&ahead.changes, from, to);
             let now = first + to as i64;
             if peaks >> to & 1 == 1 {
                 peaks &= peaks - 1;
@@ -217,23 +218,18 @@ impl QrsDetector {
     }
 
     /// Marks each sample of a block at which the energy begins to fall: the peak is the one before.
-    fn peaks(&mut self, energies: &[f32]) -> u64 {
-        let (mut rises, mut falls, mut before) = (0u64, 0u64, self.previous);
-        for (i, &energy) in energies.iter().enumerate() {
-            rises |= u64::from(energy > before) << i;
-            falls |= u64::from(energy < before) << i;
-            before = energy;
-        }
-        self.previous = before;
+    fn peaks(&mut self, ahead: &Ahead, len: usize) -> u64 {
+        let Ahead { rises, falls, .. } = *ahead;
+        self.previous = ahead.values[len - 1];
         let moves = rises | falls;
-        if moves.count_ones() as usize == energies.len() {
+        if moves.count_ones() as usize == len {
             let peaks = falls & (rises << 1 | u64::from(self.rising));
-            self.rising = rises >> (energies.len() - 1) & 1 == 1;
+            self.rising = rises >> (len - 1) & 1 == 1;
             return peaks;
         }
         // Where it neither rises nor falls, it goes on as before.
         let mut peaks = 0;
-        for i in (0..energies.len()).filter(|i| moves >> i & 1 == 1) {
+        for i in (0..len).filter(|i| moves >> i & 1 == 1) {
             let rising = rises >> i & 1 == 1;
             peaks |= u64::from(self.rising && !rising) << i;
             self.rising = rising;

@@ -11,6 +11,7 @@ use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
+use crate::filter::dispatch::Kernel;
 use crate::signal::Hertz;
 
 /// Length of the first moving average, which takes out mains interference, in seconds.
@@ -73,20 +74,73 @@ pub struct Features {
 pub(super) struct Ahead {
     sums: [i32; REACH + BLOCK],
     energies: [u32; REACH + BLOCK],
-    values: [f32; BLOCK],
+    /// Slope energy in mV.
+    pub(super) values: [f32; BLOCK],
+    /// Magnitude of the slow slope in mV.
+    pub(super) changes: [f32; BLOCK],
+    /// A bit for each sample whose energy lies above, or below, that of the sample before.
+    pub(super) rises: u64,
+    pub(super) falls: u64,
     reach: usize,
 }
 
 impl Default for Ahead {
     fn default() -> Self {
-        Self { sums: [0; REACH + BLOCK], energies: [0; REACH + BLOCK], values: [0.0; BLOCK], reach: 0 }
+        let (sums, energies) = ([0; REACH + BLOCK], [0; REACH + BLOCK]);
+        let none = [0.0; BLOCK];
+        Self { sums, energies, values: none, changes: none, rises: 0, falls: 0, reach: 0 }
+    }
+}
+
+/// Computes the next samples, at most [`BLOCK`] of them, without taking them in.
+pub(super) struct Compute<'a> {
+    pub(super) features: &'a mut Features,
+    pub(super) mv: &'a [f32],
+    /// Slope energy of the sample before.
+    pub(super) previous: f32,
+    /// Width and distance of the slow slope, which together reach no further than the slope does.
+    pub(super) slow: (i64, i64),
+    pub(super) ahead: &'a mut Ahead,
+}
+
+impl Kernel for Compute<'_> {
+    type Out = ();
+    #[inline(always)]
+    fn run(self) {
+        let Self { features, mv, previous, slow: (width, distance), ahead } = self;
+        let len = mv.len().min(BLOCK);
+        features.compute(mv, ahead);
+        ahead.compare(previous, len);
+        ahead.change(width as usize, distance as usize);
     }
 }
 
 impl Ahead {
-    /// Slope energy of the first `len` samples, in mV.
-    pub(super) fn energies(&self, len: usize) -> &[f32] {
-        &self.values[..len]
+    /// Notes where the energy rises and where it falls.
+    #[inline(always)]
+    fn compare(&mut self, previous: f32, len: usize) {
+        let mut line = [previous; BLOCK + 1];
+        line[1..].copy_from_slice(&self.values);
+        let (mut rises, mut falls) = (0u64, 0u64);
+        for i in 0..BLOCK {
+            rises |= u64::from(line[i + 1] > line[i]) << i;
+            falls |= u64::from(line[i + 1] < line[i]) << i;
+        }
+        let there = u64::MAX >> (BLOCK - len.clamp(1, BLOCK));
+        (self.rises, self.falls) = (rises & there, falls & there);
+    }
+
+    /// Magnitude of the change of the mean of `width` samples over `distance` samples up to each one ahead.
+    #[inline(always)]
+    fn change(&mut self, width: usize, distance: usize) {
+        let back = |n: usize| self.sums[self.reach - n.min(self.reach)..].first_chunk::<BLOCK>();
+        let rows = (back(0), back(width), back(distance), back(distance + width));
+        let (Some(a), Some(b), Some(c), Some(d)) = rows else { return };
+        let scale = STEPS * width as f32;
+        for i in 0..BLOCK {
+            let change = a[i].wrapping_sub(b[i]).wrapping_sub(c[i].wrapping_sub(d[i]));
+            self.changes[i] = (change as f32 / scale).abs();
+        }
     }
 }
 
@@ -160,29 +214,29 @@ impl Features {
         ahead.values[0]
     }
 
-    /// Computes the next samples, at most [`BLOCK`] of them, without taking them in.
-    pub(super) fn compute(&mut self, mv: &[f32], a: &mut Ahead) {
+    #[inline(always)]
+    fn compute(&mut self, mv: &[f32], a: &mut Ahead) {
         let len = mv.len().min(BLOCK);
         let of = |n: i64| n as usize;
         let Lengths { smooth, slope, wide, energy } = self.len;
         let (smooth, slope, wide, energy) = (of(smooth), of(slope), of(wide), of(energy));
         let reach = wide + smooth;
         a.reach = reach;
-        for (i, (sum, total)) in
-            (self.count - reach as i64..).zip(a.sums.iter_mut().zip(&mut a.energies)).take(reach)
-        {
-            (*sum, *total) = (self.sum(i), self.energy_sum(i));
-        }
+        last(&self.sums, self.count, &mut a.sums[..reach]);
+        last(&self.energies, self.count, &mut a.energies[..reach]);
         let steps = &mut a.sums[reach..reach + len];
-        for (step, &x) in steps.iter_mut().zip(mv) {
-            *step = (x.clamp(-LIMIT_MV, LIMIT_MV) * STEPS) as i32;
+        for i in 0..len {
+            let x = mv[i];
+            let x = if x < -LIMIT_MV { -LIMIT_MV } else { x };
+            let x = if x > LIMIT_MV { LIMIT_MV } else { x };
+            steps[i] = (x * STEPS) as i32;
         }
         if self.count == 0 {
             self.first = steps.first().copied().unwrap_or(0);
         }
-        let mut sum = a.sums[reach - 1];
+        let (mut sum, first) = (a.sums[reach - 1], self.first);
         for step in &mut a.sums[reach..reach + len] {
-            sum = sum.wrapping_add(*step - self.first);
+            sum = sum.wrapping_add(*step - first);
             *step = sum;
         }
         self.slopes(a, (smooth, slope, wide), len);
@@ -191,14 +245,16 @@ impl Features {
             total = total.wrapping_add(*slope);
             *slope = total;
         }
-        let (now, then) = (&a.energies[reach..reach + len], &a.energies[reach - energy..]);
-        for ((value, now), then) in a.values.iter_mut().zip(now).zip(then) {
-            *value = now.wrapping_sub(*then) as f32 * self.scale / energy as f32;
+        let (now, then) = (&a.energies[reach..reach + len], &a.energies[reach - energy..][..len]);
+        let values = &mut a.values[..len];
+        for i in 0..len {
+            values[i] = now[i].wrapping_sub(then[i]) as f32 * self.scale / energy as f32;
         }
     }
 
     /// Magnitude of the slope at each sample ahead; that of sample `n` is the slope at `n - (smooth + wide) / 2`, in
     /// steps summed over the smoothing length.
+    #[inline(always)]
     fn slopes(&self, a: &mut Ahead, (smooth, slope, wide): (usize, usize, usize), len: usize) {
         let back = |n: usize| &a.sums[a.reach - n..][..len];
         let middle = (wide - slope) / 2;
@@ -216,11 +272,14 @@ impl Features {
     /// Takes in samples of those computed ahead, in order.
     pub(super) fn take(&mut self, ahead: &Ahead, span: Range<usize>) {
         let mask = self.sums.len() - 1;
-        let span = ahead.reach + span.start..ahead.reach + span.end;
-        for (sum, energy) in ahead.sums[span.clone()].iter().zip(&ahead.energies[span]) {
+        let mut from = ahead.reach + span.start;
+        let end = ahead.reach + span.end;
+        while from < end {
             let at = self.count as usize & mask;
-            (self.sums[at], self.energies[at]) = (*sum, *energy);
-            self.count += 1;
+            let n = (end - from).min(self.sums.len() - at);
+            self.sums[at..at + n].copy_from_slice(&ahead.sums[from..from + n]);
+            self.energies[at..at + n].copy_from_slice(&ahead.energies[from..from + n]);
+            (self.count, from) = (self.count + n as i64, from + n);
         }
     }
 
@@ -228,19 +287,6 @@ impl Features {
     pub fn mean_energy(&self, from: i64, to: i64) -> f32 {
         let sum = self.energy_sum(to).wrapping_sub(self.energy_sum(from));
         sum as f32 * self.scale / (to - from).max(1) as f32
-    }
-
-    /// Magnitude of the change of the mean of `width` samples over `distance` samples up to each one ahead, in mV.
-    /// Both together reach no further than the slope does.
-    pub(super) fn changes(&self, ahead: &Ahead, width: i64, distance: i64) -> [f32; BLOCK] {
-        let (width, distance) = (width as usize, distance as usize);
-        let back = |n: usize| ahead.sums[ahead.reach - n.min(ahead.reach)..].first_chunk::<BLOCK>();
-        let rows = (back(0), back(width), back(distance), back(distance + width));
-        let (Some(a), Some(b), Some(c), Some(d)) = rows else { return [0.0; BLOCK] };
-        std::array::from_fn(|i| {
-            let change = a[i].wrapping_sub(b[i]).wrapping_sub(c[i].wrapping_sub(d[i]));
-            (change as f32 / (STEPS * width as f32)).abs()
-        })
     }
 
     /// The main deflection of the QRS complex whose slope energy peaked at `peak`, not before `earliest`.
@@ -289,6 +335,15 @@ impl Features {
     fn energy_sum(&self, i: i64) -> u32 {
         self.energies[i as usize & (self.energies.len() - 1)]
     }
+}
+
+/// The last entries of a ring of a power of two into which `count` were written.
+#[inline(always)]
+fn last<T: Copy>(ring: &[T], count: i64, out: &mut [T]) {
+    let from = (count - out.len() as i64) as usize & (ring.len() - 1);
+    let (now, later) = out.split_at_mut(out.len().min(ring.len() - from));
+    now.copy_from_slice(&ring[from..from + now.len()]);
+    later.copy_from_slice(&ring[..later.len()]);
 }
 
 /// Of two nearly equal deflections of the same sign with a valley between them, the first one: the fiducial mark

@@ -66,6 +66,7 @@ impl Default for FlutterWatch {
 
 impl FlutterWatch {
     /// Takes in the magnitude of the slow slope, every 10 ms, in mV.
+    #[inline]
     pub fn slope(&mut self, magnitude: f32) {
         self.open.mean += magnitude / PER_BLOCK as f32;
         self.open.peak = self.open.peak.max(magnitude);

@@ -1,5 +1,5 @@
-//! Chooses at run time which instructions the lane kernels use; one binary serves every machine.
-//! In: a group of jobs. Out: the same group, filtered. No units.
+//! Chooses at run time which instructions the kernels use; one binary serves every machine.
+//! In: a group of jobs, or any kernel. Out: the same group, filtered, or what the kernel yields. No units.
 //!
 //! This is the one file of the workspace with `unsafe` in it. Calling a function that was compiled for
 //! instructions the build does not take for granted is unsafe, and no dependency can take that off us: the
@@ -69,6 +69,51 @@ impl Width {
     }
 }
 
+/// Straight work over slices that wide instructions speed up. As no operation is fused or put in another order than it
+/// is written in, every width gives the same bits.
+///
+/// `run`, and all that it calls and that is to go wide, must be `#[inline(always)]`: only what is compiled into
+/// [`widest`] itself gets its instructions.
+pub trait Kernel {
+    /// What it yields.
+    type Out;
+    /// Does the work.
+    fn run(self) -> Self::Out;
+}
+
+/// Runs a kernel with the widest instructions this machine has.
+///
+/// ```
+/// use auscult_operators::filter::dispatch::{Kernel, widest};
+/// struct Sum<'a>(&'a [u32]);
+/// impl Kernel for Sum<'_> {
+///     type Out = u32;
+///     #[inline(always)]
+///     fn run(self) -> u32 {
+///         self.0.iter().sum()
+///     }
+/// }
+/// assert_eq!(widest(Sum(&[1, 2, 3])), 6);
+/// ```
+#[inline]
+pub fn widest<K: Kernel>(kernel: K) -> K::Out {
+    widest_at(Width::best(), kernel)
+}
+
+/// As [`widest`] with instructions of a given width; one that this machine lacks falls back to the build's own.
+#[inline]
+pub fn widest_at<K: Kernel>(width: Width, kernel: K) -> K::Out {
+    match width {
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: `is_available` has just found the instructions this function was compiled for.
+        Width::Bits512 if width.is_available() => unsafe { x86::kernel_512(kernel) },
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: as above.
+        Width::Bits256 if width.is_available() => unsafe { x86::kernel_256(kernel) },
+        _ => kernel.run(),
+    }
+}
+
 /// Runs one group of at most [`lanes::LANES`] jobs; a width that is not there falls back to scalar.
 pub(super) fn run(width: Width, cascade: &Cascade, jobs: &mut [Job<'_>]) {
     if !width.is_available() {
@@ -94,7 +139,17 @@ pub(super) fn run(width: Width, cascade: &Cascade, jobs: &mut [Job<'_>]) {
 mod x86 {
     use std::arch::x86_64::*;
 
-    use super::{Cascade, Job, TILE, Tile, Turn, lanes};
+    use super::{Cascade, Job, Kernel, TILE, Tile, Turn, lanes};
+
+    #[target_feature(enable = "avx2,fma")]
+    pub(super) fn kernel_256<K: Kernel>(kernel: K) -> K::Out {
+        kernel.run()
+    }
+
+    #[target_feature(enable = "avx512f,avx512vl,avx512dq,avx512bw,avx2,fma")]
+    pub(super) fn kernel_512<K: Kernel>(kernel: K) -> K::Out {
+        kernel.run()
+    }
 
     #[target_feature(enable = "avx,fma")]
     pub(super) fn run_128(cascade: &Cascade, jobs: &mut [Job<'_>]) {

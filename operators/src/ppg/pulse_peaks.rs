@@ -2,9 +2,13 @@
 //! In: conditioned PPG (band-passed 0.5 to 8 Hz) at any rate. Out: beats of kind `Pulse` with the height above
 //! their foot (canonical unit) and a confidence (0 to 1) from how much each resembles the ones before.
 
+mod ahead;
+
+use ahead::{Ahead, Compute, Inside, TOGETHER};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::filter::dispatch::widest;
 use crate::operator::{Operator, Spec, StateError, defaults, load_state, params, save_state};
 use crate::params::Bound;
 use crate::signal::{Beat, BeatKind, ChannelId, Epoch, EventTime, Kind, Readings, Run, Span};
@@ -45,8 +49,6 @@ const FOOT_S: f64 = 0.4;
 const BLOCK_S: f64 = 0.8;
 /// Filters and means need this long after a reset (s).
 const SETTLE_S: f64 = 1.5;
-/// Memory of the mean energy (s).
-const ENERGY_S: f64 = 3.0;
 /// Beats whose median height judges the next.
 const HEIGHTS: usize = 8;
 
@@ -123,46 +125,59 @@ impl Detector {
 
     /// Takes in one sample; yields the pulse that it completes.
     pub fn push(&mut self, clean: f32, params: &Params) -> Option<Pulse> {
-        self.take(clean, self.lag(params), params)
+        let mut found = None;
+        self.push_all(&[clean], params, &mut |_, pulse| found = Some(pulse));
+        found
     }
 
-    /// Samples from the newest one back to the middle of the means.
-    fn lag(&self, params: &Params) -> u64 {
-        (self.rate * params.beat_window_s / 2.0).round() as u64
-    }
-
-    /// As [`push`](Self::push), with the lag computed once for many samples.
-    fn take(&mut self, clean: f32, lag: u64, params: &Params) -> Option<Pulse> {
-        let x = tame(clean, -1e7, 1e7);
-        self.signal.push(x);
-        let above = x.max(0.0);
-        let squared = above * above;
-        let narrow = self.narrow.push(squared);
-        let wide = self.wide.push(squared);
-        self.delayed.push(narrow as f32);
-        let memory = (self.rate * ENERGY_S).min(self.count as f64 + 1.0);
-        self.energy += (f64::from(squared) - self.energy) / memory;
-        let now = self.count;
-        self.count += 1;
-        if !self.delayed.is_full() || (now as f64) < self.rate * SETTLE_S {
-            return None;
+    /// Takes in samples; `found` gets each pulse with the place of the sample that completes it.
+    pub fn push_all(&mut self, clean: &[f32], params: &Params, found: &mut dyn FnMut(usize, Pulse)) {
+        let mut ahead = Ahead::default();
+        for (b, block) in clean.chunks(TOGETHER).enumerate() {
+            widest(Compute { detector: self, clean: block, ahead: &mut ahead });
+            self.take(&ahead, block.len(), params, &mut |i, pulse| found(b * TOGETHER + i, pulse));
         }
-        let centre = now - lag.min(now);
-        let peak_energy = f64::from(self.delayed.get(0).unwrap_or(0.0));
+    }
+
+    /// Goes from one sample at which a block of high energy begins or ends to the next.
+    fn take(&mut self, ahead: &Ahead, n: usize, params: &Params, found: &mut dyn FnMut(usize, Pulse)) {
+        let lag = (self.rate * params.beat_window_s / 2.0).round() as u64;
+        let base = self.count;
+        let settled = (self.rate * SETTLE_S - base as f64).ceil().clamp(0.0, n as f64) as usize;
+        let mut inside = self.inside(ahead, params);
+        let (mut at, mut pushed) = (settled, 0);
+        while at < n {
+            let wanted = if self.block_start.is_none() { inside } else { !inside };
+            at += (wanted >> at).trailing_zeros() as usize;
+            if at >= n {
+                break;
+            }
+            let now = base + at as u64;
+            let centre = now - lag.min(now);
+            match self.block_start.take() {
+                None => self.block_start = Some(centre),
+                Some(start) => {
+                    self.signal.extend(&ahead.signal[pushed..=at]);
+                    pushed = at + 1;
+                    if let Some(pulse) = self.close_block(start, centre, now, params) {
+                        found(at, pulse);
+                    }
+                    // The usual height may have changed.
+                    inside = self.inside(ahead, params);
+                }
+            }
+            at += 1;
+        }
+        self.signal.extend(&ahead.signal[pushed..n]);
+        self.count += n as u64;
+    }
+
+    /// A bit for each sample whose energy is high.
+    fn inside(&self, ahead: &Ahead, params: &Params) -> u64 {
         // An artefact is forgotten slowly by the mean energy and at once by the median height; a fall in gain the
         // other way round: the lower of the two speaks.
         let height = if self.usual > 0.0 { f64::from(self.usual) } else { f64::INFINITY };
-        let typical = self.energy.min(0.25 * height * height);
-        let inside = peak_energy > wide + params.offset * typical && peak_energy > 0.0;
-        match self.block_start {
-            None if inside => self.block_start = Some(centre),
-            Some(start) if !inside => {
-                self.block_start = None;
-                return self.close_block(start, centre, now, params);
-            }
-            _ => {}
-        }
-        None
+        widest(Inside { ahead, most: 0.25 * height * height, offset: params.offset })
     }
 
     fn at(&self, index: u64, now: u64) -> Option<f32> {
@@ -287,9 +302,7 @@ impl PulsePeaks {
         if run.reset || detector.rate != rate.clamp(1.0, 4_000.0) {
             *detector = Detector::new(run.channel, rate, &self.params);
         }
-        let lag = detector.lag(&self.params);
-        for (i, &x) in run.clean.iter().enumerate() {
-            let Some(pulse) = detector.take(x, lag, &self.params) else { continue };
+        detector.push_all(run.clean, &self.params, &mut |i, pulse| {
             let offset_us = ((i as f64 - pulse.samples_back) * 1e6 / rate).round() as i64;
             out.beats.push(Beat {
                 kind: BeatKind::Pulse,
@@ -298,7 +311,7 @@ impl PulsePeaks {
                 amplitude: pulse.height,
                 confidence: pulse.confidence,
             });
-        }
+        });
     }
 }
 

@@ -2,9 +2,13 @@
 //! In: raw arterial pressure in mmHg at any rate. Out: `abp_sys`, `abp_dia`, `abp_mean` in mmHg, or the reason
 //! why there is none; pulses at the systolic peaks.
 
+mod ahead;
+
+use ahead::{Ahead, Compute, TOGETHER};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::filter::dispatch::widest;
 use crate::operator::{Operator, Output, Spec, StateError, defaults, load_state, params, save_state};
 use crate::params::Bound;
 use crate::signal::{
@@ -138,47 +142,97 @@ impl Detector {
     /// Takes in one sample; yields the beat that its upstroke completes, which is the one before. The time is asked
     /// for only where it is needed.
     pub fn push(&mut self, raw: f32, time: impl Fn() -> EventTime, params: &Params) -> Option<PressureBeat> {
-        let x = tame(raw, -50.0, 400.0);
-        // A mean of 10 ms takes the edge off noise and leaves systolic peaks as they are.
-        let share = (1.0 / (self.rate * 0.010)).min(1.0) as f32;
-        let before = if self.count == 0 { x } else { self.smooth };
-        self.smooth = before + (x - before) * share;
-        let rise = self.smooth - before;
-        let here = self.count;
-        self.count += 1;
-        self.signal.push(self.smooth);
-        self.slope_sum +=
-            f64::from(rise.max(0.0)) - f64::from(self.slopes.push(rise.max(0.0)).unwrap_or(0.0));
-        if here.is_multiple_of(self.slopes.capacity() as u64) {
-            self.slope_sum = self.slopes.iter().map(f64::from).sum();
+        let mut found = None;
+        self.push_all(&[raw], &|_| time(), params, &mut |beat| found = Some(beat));
+        found
+    }
+
+    /// Takes in samples, the times of which are asked for by their place; `found` gets the beats that they complete.
+    pub fn push_all(
+        &mut self,
+        raw: &[f32],
+        time: &dyn Fn(usize) -> EventTime,
+        params: &Params,
+        found: &mut dyn FnMut(PressureBeat),
+    ) {
+        let mut ahead = Ahead::default();
+        for (b, block) in raw.chunks(TOGETHER).enumerate() {
+            widest(Compute { detector: self, raw: block, ahead: &mut ahead });
+            self.take(&ahead, block.len(), &|i| time(b * TOGETHER + i), params, found);
         }
-        self.sum += f64::from(x);
-        self.sum_count += 1;
-        self.steepest_fall = self.steepest_fall.min(rise);
-        self.follow_peak(here, &time);
-        let since_s = self.now.map_or(f64::INFINITY, |u| (here - u.noticed) as f64 / self.rate);
-        if since_s > PATIENCE_S {
-            let least = 0.4 * params.least_pulse_mmhg as f32;
-            self.threshold = (self.threshold * (1.0 - 0.5 / self.rate as f32)).max(least);
+    }
+
+    /// Goes through samples computed ahead: one by one while an upstroke is followed or none has come for long, else
+    /// straight to the next upstroke.
+    fn take(
+        &mut self,
+        ahead: &Ahead,
+        n: usize,
+        time: &dyn Fn(usize) -> EventTime,
+        params: &Params,
+        found: &mut dyn FnMut(PressureBeat),
+    ) {
+        let base = self.count;
+        let least = 0.4 * params.least_pulse_mmhg as f32;
+        let (mut at, mut taken) = (0, 0);
+        while at < n {
+            let here = base + at as u64;
+            let since_s = self.now.map_or(f64::INFINITY, |u| (here - u.noticed) as f64 / self.rate);
+            if since_s > PEAK_S && since_s <= PATIENCE_S {
+                let passed = self.now.map_or(0, |u| here - u.noticed);
+                let left = ((PATIENCE_S * self.rate) as u64).saturating_sub(passed);
+                let to = n.min(at + left as usize + 1);
+                let rows = ahead.slope[at..to].iter().zip(&ahead.rise[at..to]);
+                let next = rows.take_while(|(sum, rise)| **sum < self.threshold || **rise <= 0.0).count();
+                at += next;
+                if at == to {
+                    continue;
+                }
+            } else {
+                self.follow_peak(here, ahead.smooth[at], ahead.slope[at], || time(at));
+                if since_s > PATIENCE_S {
+                    self.threshold = (self.threshold * (1.0 - 0.5 / self.rate as f32)).max(least);
+                }
+                if ahead.slope[at] < self.threshold || since_s < REFRACTORY_S || ahead.rise[at] <= 0.0 {
+                    at += 1;
+                    continue;
+                }
+            }
+            self.note(ahead, taken..at + 1);
+            let here = base + at as u64;
+            if let Some(beat) = self.close(here, params) {
+                found(beat);
+            }
+            self.open(here, time(at));
+            (at, taken) = (at + 1, at + 1);
         }
-        if (self.slope_sum as f32) < self.threshold || since_s < REFRACTORY_S || rise <= 0.0 {
-            return None;
+        self.note(ahead, taken..n);
+        self.count += n as u64;
+    }
+
+    /// Adds samples to what is known of the beat in progress.
+    fn note(&mut self, ahead: &Ahead, span: std::ops::Range<usize>) {
+        self.sum_count += span.len() as u32;
+        for x in &ahead.pressure[span.clone()] {
+            self.sum += f64::from(*x);
         }
-        let done = self.close(here, params);
-        self.open(here, time());
-        done
+        for rise in &ahead.rise[span.clone()] {
+            self.steepest_fall = if *rise < self.steepest_fall { *rise } else { self.steepest_fall };
+        }
+        self.signal.extend(&ahead.smooth[span.clone()]);
+        self.smooth = ahead.smooth[span].last().copied().unwrap_or(self.smooth);
     }
 
     /// The systolic peak is the highest sample soon after the upstroke was noticed.
-    fn follow_peak(&mut self, here: u64, time: &impl Fn() -> EventTime) {
+    fn follow_peak(&mut self, here: u64, smooth: f32, slope: f32, time: impl Fn() -> EventTime) {
         let Some(up) = &mut self.now else { return };
         let since_s = (here - up.noticed) as f64 / self.rate;
-        if since_s <= PEAK_S && self.smooth > up.sys {
-            (up.peak, up.sys, up.peak_time) = (here, self.smooth, time());
+        if since_s <= PEAK_S && smooth > up.sys {
+            (up.peak, up.sys, up.peak_time) = (here, smooth, time());
         }
         if since_s <= PEAK_S && here - up.peak <= 1 {
             // Follows this upstroke's own slope sum: 60 % of it is the next threshold, smoothed over beats.
-            let goal = 0.6 * self.slope_sum as f32;
+            let goal = 0.6 * slope;
             let share = if goal > self.threshold { 4.0 } else { 1.0 };
             self.threshold += (goal - self.threshold) * (share / (self.rate as f32 * PEAK_S as f32)).min(1.0);
         }
@@ -295,13 +349,12 @@ impl AbpBeats {
             *detector = Detector::new(run.channel, rate, run.start);
         }
         detector.present = true;
-        for (i, &x) in run.raw.iter().enumerate() {
-            let Some(beat) = detector.push(x, || run.time_of(i), &self.params) else { continue };
+        detector.push_all(run.raw, &|i| run.time_of(i), &self.params, &mut |beat| {
             let (kind, channel) = (BeatKind::Pulse, run.channel);
             let (time, amplitude) = (beat.time, beat.sys - beat.dia);
             let confidence = if beat.good { 0.9 } else { 0.2 };
             out.beats.push(Beat { kind, channel, time, amplitude, confidence });
-        }
+        });
     }
 }
 

@@ -7,6 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use super::limits::{Limits, limits};
 use super::noise::Pieces;
+use super::survey::{Extreme, Survey, Surveyed};
+use crate::filter::dispatch::widest;
 use crate::operator::{Operator, Output, Spec, StateError, defaults, load_state, params, save_state};
 use crate::params::Bound;
 use crate::signal::{ChannelId, Epoch, Kind, Missing, Reading, Readings, Run, Span};
@@ -23,9 +25,6 @@ const MISSING: u8 = 4;
 
 /// Seconds of history kept of each channel.
 const HISTORY: usize = 8;
-
-/// Samples that are judged side by side.
-const BLOCK: usize = 64;
 
 /// Parameters.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -144,59 +143,68 @@ impl Track {
         let rate = run.rate.get();
         let period_s = 1.0 / rate;
         let (low, high) = self.channel.row().plausible;
-        let (low, high) = (low as f32, high as f32);
-        let first = tame(run.raw[0], low, high);
+        let range = (low as f32, high as f32);
+        let first = tame(run.raw[0], range.0, range.1);
         if seen.count == 0 {
             (seen.low, seen.high) = (first, first);
         }
-        if self.unchanged == 0 {
-            self.anchor = first;
-        }
-        let before = (seen.sampled_s * rate).round() as u32;
         let steepest = (f64::from(limits.slope) * period_s) as f32;
-        let flat_count = (limits.flat_s * rate).ceil().max(2.0) as u32;
-        let (mut steep, mut beyond, mut flat) = (0_u32, 0_u32, 0_u32);
-        let (mut least, mut most, mut sum) = (seen.low, seen.high, 0.0_f64);
-        let (mut anchor, mut unchanged) = (self.anchor, self.unchanged);
-        // Tamed samples behind the one before them: what needs no memory goes wide over them.
-        let mut tamed = [first; 1 + BLOCK];
-        let mut here = before;
-        for block in run.raw.chunks(BLOCK) {
-            tamed[0] = if here == before { first } else { tamed[BLOCK] };
-            let xs = &mut tamed[1..=block.len()];
-            for (x, &raw) in xs.iter_mut().zip(block) {
-                *x = tame(raw, low, high);
-            }
-            let (lasts, xs) = (&tamed[..block.len()], &tamed[1..=block.len()]);
-            for (&x, &last) in xs.iter().zip(lasts) {
-                beyond += u32::from(x <= low) + u32::from(x >= high);
-                steep += u32::from((x - last).abs() > steepest);
-            }
-            (least, most) = extremes(xs, (least, most));
-            for &x in xs {
-                here += 1;
-                sum += f64::from(x);
-                if (x - anchor).abs() > limits.flat_step {
-                    (anchor, unchanged) = (x, 1);
-                    continue;
-                }
-                unchanged = unchanged.saturating_add(1);
-                if unchanged >= flat_count {
-                    // The stretch proves itself flat late: what it covers of this epoch counts from its start.
-                    flat += if unchanged == flat_count { unchanged.min(here) } else { 1 };
-                }
-            }
-        }
-        (self.anchor, self.unchanged) = (anchor, unchanged);
-        (seen.low, seen.high) = (least, most);
-        seen.sum += sum;
+        let known = (seen.low, seen.high);
+        let s = widest(Survey { raw: run.raw, first, range, steepest, flat_step: limits.flat_step, known });
+        let flat = self.flat(run.raw, range, limits, &s, (seen.sampled_s * rate).round() as u32, rate);
+        (seen.low, seen.high) = s.extremes;
+        seen.sum += s.sum;
         seen.flat_s += f64::from(flat) * period_s;
         let span_s = run.raw.len() as f64 * period_s;
         seen.count += run.raw.len() as u32;
         seen.sampled_s += span_s;
         seen.bridged_s += run.bridged.min(run.raw.len()) as f64 * period_s;
-        seen.steep_s += f64::from(steep) * period_s;
-        seen.railed_s += f64::from(beyond) * period_s + self.rails(run.raw, rate, limits, seen);
+        seen.steep_s += f64::from(s.steep) * period_s;
+        seen.railed_s += f64::from(s.beyond) * period_s + self.rails(run.raw, rate, limits, seen);
+    }
+
+    /// Samples of flat stretches that end or go on in this run, of which `before` samples of the epoch came earlier.
+    ///
+    /// A sample is a change if it differs from the last change by more than the flat step. Where it differs by much
+    /// more from the sample before, it is one whatever came earlier: only what lies after the last such sample has to
+    /// be followed one by one, unless a stretch before it may have been long enough to be flat.
+    fn flat(
+        &mut self,
+        raw: &[f32],
+        (low, high): (f32, f32),
+        limits: &Limits,
+        survey: &Surveyed,
+        before: u32,
+        rate: f64,
+    ) -> u32 {
+        let count = (limits.flat_s * rate).ceil().max(2.0) as u32;
+        let sample = |i: usize| tame(raw[i], low, high);
+        if self.unchanged == 0 {
+            self.anchor = sample(0);
+        }
+        let mut from = 0;
+        if let Some((first, last)) = survey.certain {
+            let (led, rest) = (self.unchanged.saturating_add(first as u32), (raw.len() - first) as u32);
+            if led < count && rest < count {
+                (self.anchor, self.unchanged) = (sample(last), 1);
+                from = last + 1;
+            }
+        }
+        let (mut anchor, mut unchanged, mut flat) = (self.anchor, self.unchanged, 0);
+        for i in from..raw.len() {
+            let x = sample(i);
+            if (x - anchor).abs() > limits.flat_step {
+                (anchor, unchanged) = (x, 1);
+                continue;
+            }
+            unchanged = unchanged.saturating_add(1);
+            if unchanged >= count {
+                // The stretch proves itself flat late: what it covers of this epoch counts from its start.
+                flat += if unchanged == count { unchanged.min(before + i as u32 + 1) } else { 1 };
+            }
+        }
+        (self.anchor, self.unchanged) = (anchor, unchanged);
+        flat
     }
 
     /// Seconds spent on plateaus at the extremes that were entered or left abruptly: an amplifier at its end, not
@@ -212,8 +220,7 @@ impl Track {
         let (abrupt, near) = (0.03 * height, 0.01 * height);
         let least = (limits.rail_s * rate).ceil().max(4.0) as usize;
         let (top, bottom) = (high - near, low + near);
-        let extreme: u32 = raw.iter().map(|&x| u32::from(x >= top) + u32::from(x <= bottom)).sum();
-        if (extreme as usize) < least {
+        if (widest(Extreme { raw, top, bottom }) as usize) < least {
             return 0.0;
         }
         let mut railed = 0;
@@ -304,24 +311,6 @@ impl Track {
 }
 
 /// The operator.
-/// The extremes given, widened to hold every sample; in lanes, which changes no extreme.
-fn extremes(xs: &[f32], (low, high): (f32, f32)) -> (f32, f32) {
-    let least = |a: f32, b: f32| if b < a { b } else { a };
-    let most = |a: f32, b: f32| if b > a { b } else { a };
-    let (eights, rest) = xs.as_chunks::<8>();
-    let (mut lows, mut highs) = ([low; 8], [high; 8]);
-    for eight in eights {
-        for i in 0..8 {
-            lows[i] = least(lows[i], eight[i]);
-            highs[i] = most(highs[i], eight[i]);
-        }
-    }
-    let all = |lanes: [f32; 8], pick: &dyn Fn(f32, f32) -> f32| {
-        lanes.into_iter().chain(rest.iter().copied()).reduce(pick)
-    };
-    (all(lows, &least).unwrap_or(low), all(highs, &most).unwrap_or(high))
-}
-
 struct SignalQuality {
     params: Params,
     tracks: Vec<Track>,
@@ -515,16 +504,5 @@ mod tests {
     fn a_channel_is_forgotten_in_the_end() {
         let gone = seconds("ecg_ii", 3610, |i| (i < 250).then(|| beat(i)));
         assert_eq!((gone[3600], gone[3601]), ((-1.0, -1.0), (-2.0, -2.0)));
-    }
-
-    #[test]
-    fn extremes_are_those_of_a_plain_search() {
-        let x: Vec<f32> = (0..70).map(|i| ((i * 37) % 71) as f32 - 30.0).collect();
-        for from in 0..10 {
-            for to in from..=x.len() {
-                let plain = x[from..to].iter().fold((-3.0f32, 4.0f32), |(l, h), &v| (l.min(v), h.max(v)));
-                assert_eq!(extremes(&x[from..to], (-3.0, 4.0)), plain, "{from}..{to}");
-            }
-        }
     }
 }

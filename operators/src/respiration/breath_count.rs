@@ -1,6 +1,7 @@
 //! Breaths in a window: by counting waves, checked by how well the window repeats itself.
 //! In: evenly spaced samples of any unit, their rate in Hz. Out: breaths per minute and a quality (0 to 1).
 
+use crate::filter::dispatch::{Kernel, widest};
 use crate::window::{grade, median_in_place, rank_in_place};
 
 /// Slowest and fastest rate looked for (/min).
@@ -120,28 +121,50 @@ fn turning_points(x: &[f32], turns: &mut [(f32, f32); TURNS]) -> usize {
 }
 
 /// Lags whose sums are made side by side: each alone would wait for its own last addition.
-const ABREAST: usize = 4;
+const ABREAST: usize = 8;
 
-/// Sums of products of a window and itself `lag` samples later, for [`ABREAST`] lags from `lag` on. Each sum in four
-/// lanes and one fixed order.
+/// Sums of products of a window and itself, from lag `first` on.
+struct Products<'a> {
+    x: &'a [f32],
+    first: usize,
+    out: &'a mut [f32],
+}
+
+impl Kernel for Products<'_> {
+    type Out = ();
+    #[inline(always)]
+    fn run(self) {
+        for (n, out) in self.out.chunks_mut(ABREAST).enumerate() {
+            let sums = products(self.x, self.first + n * ABREAST);
+            out.copy_from_slice(&sums[..out.len()]);
+        }
+    }
+}
+
+/// Sums of products of a window and itself `lag` samples later, for [`ABREAST`] lags from `lag` on. Each sum is made of
+/// four, of every fourth product, in one fixed order.
+#[inline(always)]
 fn products(x: &[f32], lag: usize) -> [f32; ABREAST] {
     let shared = x.len().saturating_sub(lag + ABREAST - 1) / 4;
-    let mut sums = [[0.0_f32; 4]; ABREAST];
+    let mut sums = [[0.0_f32; ABREAST]; 4];
     for (at, a) in x.as_chunks::<4>().0[..shared].iter().enumerate() {
         let Some(next) = x[lag + 4 * at..].first_chunk::<{ 4 + ABREAST - 1 }>() else { break };
-        for (k, sum) in sums.iter_mut().enumerate() {
-            for (i, s) in sum.iter_mut().enumerate() {
-                *s += a[i] * next[k + i];
+        for i in 0..4 {
+            for k in 0..ABREAST {
+                sums[i][k] += a[i] * next[i + k];
             }
         }
     }
-    std::array::from_fn(|k| {
+    let mut all = [0.0; ABREAST];
+    for (k, sum) in all.iter_mut().enumerate() {
         let later = x.get(lag + k + 4 * shared..).unwrap_or_default();
-        finish(sums[k], &x[4 * shared..], later)
-    })
+        *sum = finish([sums[0][k], sums[1][k], sums[2][k], sums[3][k]], &x[4 * shared..], later);
+    }
+    all
 }
 
 /// The sum of the lanes and of what is left.
+#[inline(always)]
 fn finish(mut sums: [f32; 4], a: &[f32], b: &[f32]) -> f32 {
     let n = a.len().min(b.len());
     let (fours_a, rest_a) = a[..n].as_chunks::<4>();
@@ -169,12 +192,10 @@ fn autocorrelation_rate(x: &[f32], rate_hz: f64) -> Option<(f64, f32)> {
         return None;
     }
     let mut at = [0.0_f32; MOST / 2 + 1];
-    for (from, row) in (shortest - 1..).step_by(ABREAST).zip(at[shortest - 1..=longest].chunks_mut(ABREAST)) {
-        for (k, (r, product)) in row.iter_mut().zip(products(x, from)).enumerate() {
-            let lag = from + k;
-            let norm = (energy[x.len() - lag] * (all - energy[lag])).max(0.0).sqrt();
-            *r = if norm > 0.0 { product / norm } else { 0.0 };
-        }
+    widest(Products { x, first: shortest - 1, out: &mut at[shortest - 1..=longest] });
+    for (lag, r) in (shortest - 1..).zip(&mut at[shortest - 1..=longest]) {
+        let norm = (energy[x.len() - lag] * (all - energy[lag])).max(0.0).sqrt();
+        *r = if norm > 0.0 { *r / norm } else { 0.0 };
     }
     let peaks = || (shortest..longest).filter(|&k| at[k] > at[k - 1] && at[k] >= at[k + 1]);
     let highest = peaks().map(|k| at[k]).fold(0.0, f32::max);
@@ -223,7 +244,9 @@ mod tests {
         let x = wave(17.0, 0.3, 0.2);
         for len in [16, 17, 63, 64, 159, 160] {
             for lag in 1..len / 2 {
-                let expected = [0, 1, 2, 3].map(|k| finish([0.0; 4], &x[..len], &x[lag + k..len]));
+                let expected: [f32; ABREAST] = std::array::from_fn(|k| {
+                    finish([0.0; 4], &x[..len], x.get(lag + k..len).unwrap_or_default())
+                });
                 assert_eq!(
                     products(&x[..len], lag).map(f32::to_bits),
                     expected.map(f32::to_bits),

@@ -68,12 +68,15 @@ impl Slow {
         self.rate / (self.rate / SLOW_HZ).round().max(1.0)
     }
     fn take(&mut self, run: &Run<'_>, from: &[f32]) {
-        for (i, &x) in from.iter().enumerate() {
-            if let Some(mean) = self.decimator.push(tame(x, -1e7, 1e7)) {
-                self.samples.push(mean);
-                self.newest = run.time_of(i);
-            }
-        }
+        let Self { decimator, samples, newest, .. } = self;
+        decimator.push_all(
+            from,
+            |x| tame(x, -1e7, 1e7),
+            |i, mean| {
+                samples.push(mean);
+                *newest = run.time_of(i);
+            },
+        );
     }
     fn mean_quality(&self) -> f32 {
         let n = self.quality.len().max(1) as f32;
@@ -163,9 +166,9 @@ impl State {
         let mut best: Option<(f64, f32)> = None;
         let (mut weight, mut sum) = (0.0_f64, 0.0);
         let mut rates = [(0.0, 0.0_f32); 3];
-        for (series, answer) in rates.iter_mut().enumerate() {
-            let mut window = [0.0; MOST];
-            let count = self.series(series, now, params.window_s, slow, &mut window);
+        let mut windows = [[0.0; MOST]; 3];
+        let count = self.series(now, params.window_s, slow, &mut windows);
+        for (window, answer) in windows.iter_mut().zip(&mut rates) {
             let Some((rate, quality)) = breaths_per_minute(&mut window[..count], PULSE_HZ) else { continue };
             *answer = (rate, quality);
             if best.is_none_or(|b| quality > b.1) {
@@ -190,32 +193,29 @@ impl State {
         believed(sum / weight.max(1e-9), quality, params.quality_floor as f32)
     }
 
-    /// Fills `window` with one of the three series on an even grid and returns how many values there are.
-    fn series(&self, which: usize, now: EventTime, window_s: f64, slow: &Slow, window: &mut [f32]) -> usize {
+    /// Fills the windows with the three series on one even grid and returns how many values each has.
+    fn series(&self, now: EventTime, window_s: f64, slow: &Slow, windows: &mut [[f32; MOST]; 3]) -> usize {
         let mut count = 0;
         let step_us = (1e6 / PULSE_HZ) as i64;
-        let from = now - Span::from_seconds(window_s);
-        let mut last: Option<(EventTime, f32)> = None;
-        let mut grid = from;
+        let mut last: Option<(EventTime, [f32; 3])> = None;
+        let mut grid = now - Span::from_seconds(window_s);
         for (before, pulse) in self.pulses.iter().zip(self.pulses.iter().skip(1)) {
             let gap_s = (pulse.time - before.time).seconds();
-            let value = match which {
-                0 => pulse.height,
-                1 => gap_s.min(2.0) as f32,
-                _ => baseline(slow, before.time, pulse.time),
-            };
+            let values = [pulse.height, gap_s.min(2.0) as f32, baseline(slow, before.time, pulse.time)];
             if let Some((then, old)) = last {
                 let span = (pulse.time - then).micros().max(1) as f32;
-                while grid <= pulse.time && count < window.len() {
+                while grid <= pulse.time && count < MOST {
                     let part = ((grid - then).micros() as f32 / span).clamp(0.0, 1.0);
-                    window[count] = old + (value - old) * part;
+                    for (window, (value, old)) in windows.iter_mut().zip(values.iter().zip(old)) {
+                        window[count] = old + (value - old) * part;
+                    }
                     count += 1;
                     grid = EventTime::from_micros(grid.micros() + step_us);
                 }
             } else {
                 grid = grid.max(pulse.time);
             }
-            last = Some((pulse.time, value));
+            last = Some((pulse.time, values));
         }
         count
     }

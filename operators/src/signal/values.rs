@@ -34,20 +34,29 @@ pub struct Observed {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Values {
     slots: Vec<Option<Observed>>,
+    /// Quantities that were looked for and not there, and when: what was reported before is no longer true. A newer
+    /// report strikes them off.
+    absent: Vec<(ChannelId, EventTime)>,
 }
 
 impl Default for Values {
     fn default() -> Self {
-        Self { slots: vec![None; CHANNELS.len()] }
+        Self { slots: vec![None; CHANNELS.len()], absent: Vec::new() }
     }
 }
 
 impl Values {
     /// Stores an observation unless a newer one is there. A value derived here never replaces a reported one
     /// that is still valid when the derived one was made; a reported one that came when it was no longer valid
-    /// never replaces a derived one.
+    /// never replaces a derived one, nor does one from before the quantity was reported absent.
     pub fn store(&mut self, channel: ChannelId, new: Observed) {
         let Some(slot) = self.slots.get_mut(channel.index()) else { return };
+        if new.origin == Origin::Reported {
+            if self.absent.iter().any(|a| a.0 == channel && a.1 > new.observed_at) {
+                return;
+            }
+            self.absent.retain(|a| a.0 != channel);
+        }
         let keep = slot.is_some_and(|old| {
             let newer = old.observed_at > new.observed_at;
             let outranks = old.origin == Origin::Reported
@@ -63,10 +72,34 @@ impl Values {
         }
     }
 
-    /// Forgets a channel: it was looked for and is not there.
-    pub fn clear(&mut self, channel: ChannelId) {
-        if let Some(slot) = self.slots.get_mut(channel.index()) {
-            *slot = None;
+    /// A channel was looked for at this time and is not there. What was observed before does not count any more, even
+    /// if it arrives later; what was observed since stands.
+    ///
+    /// ```
+    /// use auscult_operators::signal::{ChannelId, EventTime, Missing, Observed, Origin, Values};
+    /// let spo2 = ChannelId::named("spo2").unwrap();
+    /// let t = EventTime::from_seconds;
+    /// let seen = |at| Observed {
+    ///     value: 97.0, observed_at: t(at), valid_until: t(at + 60), quality: 1.0, origin: Origin::Reported,
+    /// };
+    /// let mut v = Values::default();
+    /// v.clear(spo2, t(5));
+    /// v.store(spo2, seen(4));
+    /// assert_eq!(v.at(spo2, t(6)), Err(Missing::NoData));
+    /// v.store(spo2, seen(6));
+    /// v.clear(spo2, t(5));
+    /// assert_eq!(v.at(spo2, t(6)).unwrap().value, 97.0);
+    /// ```
+    pub fn clear(&mut self, channel: ChannelId, looked_at: EventTime) {
+        let Some(slot) = self.slots.get_mut(channel.index()) else { return };
+        match slot {
+            Some(v) if v.observed_at > looked_at && v.origin == Origin::Reported => return,
+            Some(v) if v.observed_at > looked_at => {}
+            _ => *slot = None,
+        }
+        match self.absent.iter_mut().find(|a| a.0 == channel) {
+            Some(absent) => absent.1 = absent.1.max(looked_at),
+            None => self.absent.push((channel, looked_at)),
         }
     }
 
@@ -135,6 +168,41 @@ mod tests {
                 values.store(channel, Observed { value, observed_at, valid_until, quality: 1.0, origin });
             }
             assert_eq!(values.last(channel).map(|v| v.value), Some(expected), "{stores:?}");
+        }
+    }
+
+    /// What stands after each word: `r` reported or `d` derived at a time, `a` absent as of a time.
+    #[test]
+    fn an_absence_stands_against_what_was_observed_before() {
+        let t = EventTime::from_seconds;
+        let channel = ChannelId::named("heart_rate").unwrap();
+        let cases: [(&[(char, i64)], Option<f64>); 10] = [
+            (&[('r', 1), ('a', 2)], None),
+            (&[('a', 2), ('r', 1)], None),
+            (&[('r', 1), ('a', 3), ('r', 2)], None),
+            (&[('a', 2), ('r', 2)], Some(2.0)),
+            (&[('a', 2), ('r', 3), ('a', 1)], Some(3.0)),
+            (&[('a', 2), ('r', 3), ('r', 1)], Some(3.0)),
+            // The later of two absences counts, in whatever order they come.
+            (&[('a', 5), ('a', 2), ('r', 3)], None),
+            // What is derived here has its own evidence.
+            (&[('a', 5), ('d', 4)], Some(4.0)),
+            (&[('d', 6), ('a', 5)], Some(6.0)),
+            (&[('d', 6), ('a', 5), ('r', 4)], Some(6.0)),
+        ];
+        for (said, expected) in cases {
+            let mut values = Values::default();
+            for (word, at) in said {
+                let origin = if *word == 'r' { Origin::Reported } else { Origin::Derived };
+                let (value, observed_at, valid_until) = (*at as f64, t(*at), t(*at + 60));
+                match word {
+                    'a' => values.clear(channel, t(*at)),
+                    _ => values
+                        .store(channel, Observed { value, observed_at, valid_until, quality: 1.0, origin }),
+                }
+            }
+            assert_eq!(values.last(channel).map(|v| v.value), expected, "{said:?}");
+            assert!(values.absent.len() <= 1, "one word a quantity");
         }
     }
 }

@@ -8,8 +8,8 @@
 
 use thiserror::Error;
 
-pub use super::stockham::Bin;
-use super::stockham::{ComplexFft, turn};
+pub use super::stockham::{ABREAST, Bin, Bins};
+use super::stockham::{ComplexFft, Element, turn};
 
 /// A length that is not transformed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
@@ -27,6 +27,7 @@ pub struct RealFft {
     /// exp(-2 pi i k / len) for k up to a quarter of the length, as deep as the taking apart goes.
     turns: Vec<Bin>,
     packed: Vec<Bin>,
+    packed_abreast: Vec<Bins>,
 }
 
 impl RealFft {
@@ -39,7 +40,8 @@ impl RealFft {
             return Err(LengthError { found: len });
         }
         let turns = (0..=len / 4).map(|k| turn(k, len)).collect();
-        Ok(Self { len, half: ComplexFft::new(len / 2), turns, packed: vec![Bin::new(0.0, 0.0); len / 2] })
+        let packed = vec![Bin::new(0.0, 0.0); len / 2];
+        Ok(Self { len, half: ComplexFft::new(len / 2), turns, packed, packed_abreast: Vec::new() })
     }
 
     /// Samples taken.
@@ -75,24 +77,52 @@ impl RealFft {
             *p = Bin::new(at(2 * k), at(2 * k + 1));
         }
         self.half.forward(&mut self.packed);
+        let first = self.packed[0];
         let mut put = |k: usize, value: Bin| {
             if let Some(b) = bins.get_mut(k) {
                 *b = value;
             }
         };
-        let first = self.packed[0];
         put(0, Bin::new(first.re + first.im, 0.0));
         put(half, Bin::new(first.re - first.im, 0.0));
         for k in 1..=half / 2 {
-            let (a, b) = (self.packed[k], self.packed[half - k].conj());
-            let even = (a + b) * 0.5;
-            // The odd part: (a - b) / 2i, turned by its half-sample delay.
-            let d = (a - b) * 0.5;
-            let odd = Bin::new(d.im, -d.re) * self.turns[k];
-            put(k, even + odd);
-            put(half - k, (even - odd).conj());
+            let (low, high) = apart(self.packed[k], self.packed[half - k], self.turns[k]);
+            put(k, low);
+            put(half - k, high);
         }
     }
+
+    /// Transforms [`ABREAST`] signals side by side: `sample` tells sample `i` of each. To be called from within a
+    /// kernel, so that it goes wide.
+    #[inline(always)]
+    pub(super) fn forward_abreast(&mut self, sample: impl Fn(usize) -> [f64; ABREAST], bins: &mut [Bins]) {
+        let half = self.len / 2;
+        self.packed_abreast.resize(half, Bins::ZERO);
+        for (k, p) in self.packed_abreast.iter_mut().enumerate() {
+            *p = Bins { re: sample(2 * k), im: sample(2 * k + 1) };
+        }
+        self.half.forward_abreast(&mut self.packed_abreast);
+        let (packed, Some(bins)) = (&self.packed_abreast[..], bins.get_mut(..=half)) else { return };
+        let (first, mut ends) = (packed[0], [Bins::ZERO; 2]);
+        for l in 0..ABREAST {
+            (ends[0].re[l], ends[1].re[l]) = (first.re[l] + first.im[l], first.re[l] - first.im[l]);
+        }
+        (bins[0], bins[half]) = (ends[0], ends[1]);
+        for k in 1..=half / 2 {
+            (bins[k], bins[half - k]) = apart(packed[k], packed[half - k], self.turns[k]);
+        }
+    }
+}
+
+/// Coefficient `k` of the real signal, and the one as far from the other end, from those of the packed one. `turn` is
+/// the half-sample delay of the odd samples.
+#[inline(always)]
+fn apart<E: Element>(low: E, high: E, turn: Bin) -> (E, E) {
+    let (a, b) = (low, high.conj());
+    let even = (a + b) * 0.5;
+    // The odd part: (a - b) / 2i, turned by its half-sample delay.
+    let odd = ((a - b) * 0.5).back().turned(turn);
+    (even + odd, (even - odd).conj())
 }
 
 #[cfg(test)]

@@ -7,17 +7,116 @@
 //! the C library differ in the last bit from machine to machine, and a replay must not.
 
 use std::f64::consts::PI;
+use std::ops::{Add, Mul, Sub};
 
 use num_complex::Complex;
 
 /// One coefficient.
 pub type Bin = Complex<f64>;
 
+/// Signals that are transformed side by side.
+pub const ABREAST: usize = 4;
+
+/// One coefficient of each of [`ABREAST`] signals.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Bins {
+    /// Real parts.
+    pub re: [f64; ABREAST],
+    /// Imaginary parts.
+    pub im: [f64; ABREAST],
+}
+
+/// What a transform computes on: one coefficient, or several abreast. Each operation is that of [`Bin`] for every
+/// signal, so that a signal's bits do not depend on its neighbours.
+pub(super) trait Element:
+    Copy + Add<Output = Self> + Sub<Output = Self> + Mul<f64, Output = Self>
+{
+    /// Nothing.
+    const ZERO: Self;
+    /// Minus i times.
+    fn back(self) -> Self;
+    /// With the other sign of the imaginary part.
+    fn conj(self) -> Self;
+    /// Times one coefficient.
+    fn turned(self, by: Bin) -> Self;
+}
+
+impl Element for Bin {
+    const ZERO: Self = Bin::new(0.0, 0.0);
+    #[inline(always)]
+    fn back(self) -> Self {
+        Bin::new(self.im, -self.re)
+    }
+    #[inline(always)]
+    fn conj(self) -> Self {
+        Bin::new(self.re, -self.im)
+    }
+    #[inline(always)]
+    fn turned(self, by: Bin) -> Self {
+        self * by
+    }
+}
+
+/// One operation for every signal.
+#[inline(always)]
+fn each(f: impl Fn(usize) -> f64) -> [f64; ABREAST] {
+    let mut out = [0.0; ABREAST];
+    for (l, o) in out.iter_mut().enumerate() {
+        *o = f(l);
+    }
+    out
+}
+
+impl Add for Bins {
+    type Output = Self;
+    #[inline(always)]
+    fn add(self, b: Self) -> Self {
+        Self { re: each(|l| self.re[l] + b.re[l]), im: each(|l| self.im[l] + b.im[l]) }
+    }
+}
+
+impl Sub for Bins {
+    type Output = Self;
+    #[inline(always)]
+    fn sub(self, b: Self) -> Self {
+        Self { re: each(|l| self.re[l] - b.re[l]), im: each(|l| self.im[l] - b.im[l]) }
+    }
+}
+
+impl Mul<f64> for Bins {
+    type Output = Self;
+    #[inline(always)]
+    fn mul(self, k: f64) -> Self {
+        Self { re: each(|l| self.re[l] * k), im: each(|l| self.im[l] * k) }
+    }
+}
+
+impl Element for Bins {
+    const ZERO: Self = Self { re: [0.0; ABREAST], im: [0.0; ABREAST] };
+    #[inline(always)]
+    fn back(self) -> Self {
+        Self { re: self.im, im: each(|l| -self.re[l]) }
+    }
+    #[inline(always)]
+    fn conj(self) -> Self {
+        Self { re: self.re, im: each(|l| -self.im[l]) }
+    }
+    #[inline(always)]
+    fn turned(self, by: Bin) -> Self {
+        Self {
+            re: each(|l| self.re[l] * by.re - self.im[l] * by.im),
+            im: each(|l| self.re[l] * by.im + self.im[l] * by.re),
+        }
+    }
+}
+
 /// A transform of one length: tables and working memory.
 #[derive(Debug)]
 pub struct ComplexFft {
+    len: usize,
     stages: Vec<Stage>,
     spare: Vec<Bin>,
+    spare_abreast: Vec<Bins>,
 }
 
 /// One factor of the length.
@@ -61,75 +160,92 @@ impl ComplexFft {
             stages.push(Stage { radix, rest, stride, turns, roots });
             stride *= radix;
         }
-        Self { stages, spare: vec![Bin::new(0.0, 0.0); len] }
+        Self { len, stages, spare: Vec::new(), spare_abreast: Vec::new() }
     }
 
     /// Transforms in place. A slice of another length than planned is left alone.
     pub fn forward(&mut self, samples: &mut [Bin]) {
-        if samples.len() != self.spare.len() {
-            return;
+        if samples.len() == self.len {
+            self.spare.resize(self.len, Bin::ZERO);
+            run(&self.stages, samples, &mut self.spare);
         }
-        let (mut from, mut to) = (&mut *samples, &mut *self.spare);
-        for stage in &self.stages {
-            stage.run(from, to);
-            std::mem::swap(&mut from, &mut to);
-        }
-        if self.stages.len() % 2 == 1 {
-            // The result lies in the spare memory, which is now `from`.
-            to.copy_from_slice(from);
+    }
+
+    /// The same for signals side by side. To be called from within a kernel, so that it goes wide.
+    #[inline(always)]
+    pub(super) fn forward_abreast(&mut self, samples: &mut [Bins]) {
+        if samples.len() == self.len {
+            self.spare_abreast.resize(self.len, Bins::ZERO);
+            run(&self.stages, samples, &mut self.spare_abreast);
         }
     }
 }
 
+#[inline(always)]
+fn run<E: Element>(stages: &[Stage], samples: &mut [E], spare: &mut [E]) {
+    let (mut from, mut to) = (samples, spare);
+    for stage in stages {
+        stage.run(from, to);
+        std::mem::swap(&mut from, &mut to);
+    }
+    if stages.len() % 2 == 1 {
+        // The result lies in the spare memory, which is now `from`.
+        to.copy_from_slice(from);
+    }
+}
+
 impl Stage {
-    fn run(&self, x: &[Bin], y: &mut [Bin]) {
+    #[inline(always)]
+    fn run<E: Element>(&self, x: &[E], y: &mut [E]) {
         match self.radix {
-            2 => self.pass(x, y, |[a, b]| [a + b, a - b]),
-            3 => self.pass(x, y, three),
-            4 => self.pass(x, y, four),
-            5 => self.pass(x, y, five),
+            2 => self.pass::<E, 2, Two>(x, y),
+            3 => self.pass::<E, 3, Three>(x, y),
+            4 => self.pass::<E, 4, Four>(x, y),
+            5 => self.pass::<E, 5, Five>(x, y),
             _ => self.slow_pass(x, y),
         }
     }
 
     #[inline(always)]
-    fn pass<const R: usize>(&self, x: &[Bin], y: &mut [Bin], combine: impl Fn([Bin; R]) -> [Bin; R]) {
+    fn pass<E: Element, const R: usize, C: Combine<E, R>>(&self, x: &[E], y: &mut [E]) {
         let s = self.stride;
         let groups = y.chunks_exact_mut(R * s).zip(self.turns.chunks_exact(R - 1));
         for (p, (out, turns)) in groups.enumerate() {
-            let rows: [&[Bin]; R] = std::array::from_fn(|j| &x[s * (p + self.rest * j)..][..s]);
+            let mut rows: [&[E]; R] = [&[]; R];
+            for (j, row) in rows.iter_mut().enumerate() {
+                *row = &x[s * (p + self.rest * j)..][..s];
+            }
             for q in 0..s {
-                let b = combine(std::array::from_fn(|j| rows[j][q]));
+                let mut a = [E::ZERO; R];
+                for j in 0..R {
+                    a[j] = rows[j][q];
+                }
+                let b = C::combine(a);
                 out[q] = b[0];
                 for k in 1..R {
-                    out[q + s * k] = b[k] * turns[k - 1];
+                    out[q + s * k] = b[k].turned(turns[k - 1]);
                 }
             }
         }
     }
 
     /// The definition, for factors without a formula.
-    fn slow_pass(&self, x: &[Bin], y: &mut [Bin]) {
+    #[inline(always)]
+    fn slow_pass<E: Element>(&self, x: &[E], y: &mut [E]) {
         let (r, s) = (self.radix, self.stride);
         let groups = y.chunks_exact_mut(r * s).zip(self.turns.chunks_exact(r - 1));
         for (p, (out, turns)) in groups.enumerate() {
             for q in 0..s {
                 for k in 0..r {
-                    let mut sum = Bin::new(0.0, 0.0);
+                    let mut sum = E::ZERO;
                     for j in 0..r {
-                        sum += x[q + s * (p + self.rest * j)] * self.roots[j * k % r];
+                        sum = sum + x[q + s * (p + self.rest * j)].turned(self.roots[j * k % r]);
                     }
-                    out[q + s * k] = if k == 0 { sum } else { sum * turns[k - 1] };
+                    out[q + s * k] = if k == 0 { sum } else { sum.turned(turns[k - 1]) };
                 }
             }
         }
     }
-}
-
-/// Minus i times.
-#[inline(always)]
-fn back(a: Bin) -> Bin {
-    Bin::new(a.im, -a.re)
 }
 
 /// Sines and cosines of fifths and thirds of a turn, to the last bit.
@@ -137,28 +253,51 @@ const SIN_3: f64 = 0.866_025_403_784_438_6;
 const COS_5: [f64; 2] = [0.309_016_994_374_947_45, -0.809_016_994_374_947_5];
 const SIN_5: [f64; 2] = [0.951_056_516_295_153_5, 0.587_785_252_292_473_1];
 
-#[inline(always)]
-fn three([a, b, c]: [Bin; 3]) -> [Bin; 3] {
-    let (sum, side) = (b + c, back(b - c) * SIN_3);
-    let middle = a - sum * 0.5;
-    [a + sum, middle + side, middle - side]
+/// The transform of as many elements as a factor has. A trait, as a function handed on would not be compiled into its
+/// caller, and would not go wide with it.
+trait Combine<E, const R: usize> {
+    fn combine(elements: [E; R]) -> [E; R];
 }
 
-#[inline(always)]
-fn four([a, b, c, d]: [Bin; 4]) -> [Bin; 4] {
-    let (even, odd) = ((a + c, a - c), (b + d, back(b - d)));
-    [even.0 + odd.0, even.1 + odd.1, even.0 - odd.0, even.1 - odd.1]
+struct Two;
+impl<E: Element> Combine<E, 2> for Two {
+    #[inline(always)]
+    fn combine([a, b]: [E; 2]) -> [E; 2] {
+        [a + b, a - b]
+    }
 }
 
-#[inline(always)]
-fn five([a, b, c, d, e]: [Bin; 5]) -> [Bin; 5] {
-    let (outer, inner) = (b + e, c + d);
-    let (outer_d, inner_d) = (b - e, c - d);
-    let m1 = a + outer * COS_5[0] + inner * COS_5[1];
-    let m2 = a + outer * COS_5[1] + inner * COS_5[0];
-    let n1 = back(outer_d * SIN_5[0] + inner_d * SIN_5[1]);
-    let n2 = back(outer_d * SIN_5[1] - inner_d * SIN_5[0]);
-    [a + outer + inner, m1 + n1, m2 + n2, m2 - n2, m1 - n1]
+struct Three;
+impl<E: Element> Combine<E, 3> for Three {
+    #[inline(always)]
+    fn combine([a, b, c]: [E; 3]) -> [E; 3] {
+        let (sum, side) = (b + c, (b - c).back() * SIN_3);
+        let middle = a - sum * 0.5;
+        [a + sum, middle + side, middle - side]
+    }
+}
+
+struct Four;
+impl<E: Element> Combine<E, 4> for Four {
+    #[inline(always)]
+    fn combine([a, b, c, d]: [E; 4]) -> [E; 4] {
+        let (even, odd) = ((a + c, a - c), (b + d, (b - d).back()));
+        [even.0 + odd.0, even.1 + odd.1, even.0 - odd.0, even.1 - odd.1]
+    }
+}
+
+struct Five;
+impl<E: Element> Combine<E, 5> for Five {
+    #[inline(always)]
+    fn combine([a, b, c, d, e]: [E; 5]) -> [E; 5] {
+        let (outer, inner) = (b + e, c + d);
+        let (outer_d, inner_d) = (b - e, c - d);
+        let m1 = a + outer * COS_5[0] + inner * COS_5[1];
+        let m2 = a + outer * COS_5[1] + inner * COS_5[0];
+        let n1 = (outer_d * SIN_5[0] + inner_d * SIN_5[1]).back();
+        let n2 = (outer_d * SIN_5[1] - inner_d * SIN_5[0]).back();
+        [a + outer + inner, m1 + n1, m2 + n2, m2 - n2, m1 - n1]
+    }
 }
 
 #[cfg(test)]

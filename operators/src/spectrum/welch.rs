@@ -6,7 +6,8 @@
 //! periodic. Each segment's mean is taken away first. Differs from scipy in that a signal shorter than one
 //! segment has no density, rather than one of lower resolution.
 
-use super::fft::{Bin, LengthError, RealFft};
+use super::fft::{ABREAST, Bin, Bins, LengthError, RealFft};
+use crate::filter::dispatch::{Kernel, widest};
 use crate::signal::{Hertz, Missing};
 
 /// Density estimator of one segment length and rate: tables and working memory.
@@ -19,6 +20,7 @@ pub struct Welch {
     scale: f64,
     segment: Vec<f64>,
     bins: Vec<Bin>,
+    bins_abreast: Vec<Bins>,
 }
 
 impl Welch {
@@ -32,7 +34,15 @@ impl Welch {
         let window: Vec<f64> = (0..len).map(hann).collect();
         let energy: f64 = window.iter().map(|w| w * w).sum();
         let bins = vec![Bin::new(0.0, 0.0); fft.bins()];
-        Ok(Self { rate, fft, window, scale: 1.0 / (rate.get() * energy), segment: vec![0.0; len], bins })
+        Ok(Self {
+            rate,
+            fft,
+            window,
+            scale: 1.0 / (rate.get() * energy),
+            segment: vec![0.0; len],
+            bins,
+            bins_abreast: Vec::new(),
+        })
     }
 
     /// Rate it was made for.
@@ -79,13 +89,21 @@ impl Welch {
         }
         let density = &mut density[..bins];
         density.fill(0.0);
-        let mut segments = 0;
-        for start in (0..=samples.len() - len).step_by(len / 2) {
-            self.transform(&samples[start..start + len]);
-            for (d, b) in density.iter_mut().zip(&self.bins) {
-                *d += b.norm_sqr();
+        let hop = len / 2;
+        let segments = (samples.len() - len) / hop + 1;
+        let mut done = 0;
+        while done < segments {
+            let from = &samples[done * hop..];
+            if segments - done >= ABREAST {
+                widest(Abreast { welch: self, samples: from, density });
+                done += ABREAST;
+            } else {
+                self.transform(&from[..len]);
+                for (d, b) in density.iter_mut().zip(&self.bins) {
+                    *d += b.norm_sqr();
+                }
+                done += 1;
             }
-            segments += 1;
         }
         let scale = self.scale / segments as f64;
         for (k, d) in density.iter_mut().enumerate() {
@@ -102,6 +120,51 @@ impl Welch {
             *s = (f64::from(*x) - mean) * w;
         }
         self.fft.forward(&self.segment, &mut self.bins);
+    }
+}
+
+/// [`ABREAST`] segments, each half a segment after the one before, added to the density in their order.
+struct Abreast<'a> {
+    welch: &'a mut Welch,
+    samples: &'a [f32],
+    density: &'a mut [f64],
+}
+
+impl Kernel for Abreast<'_> {
+    type Out = ();
+    #[inline(always)]
+    fn run(self) {
+        let Self { welch, samples, density } = self;
+        let (len, hop) = (welch.window.len(), welch.window.len() / 2);
+        let Welch { fft, window, bins_abreast, bins, .. } = welch;
+        bins_abreast.resize(bins.len(), Bins::default());
+        let mut rows: [&[f32]; ABREAST] = [&[]; ABREAST];
+        for (l, row) in rows.iter_mut().enumerate() {
+            *row = &samples[l * hop..][..len];
+        }
+        let mut sums = [0.0; ABREAST];
+        for i in 0..len {
+            for l in 0..ABREAST {
+                sums[l] += f64::from(rows[l][i]);
+            }
+        }
+        let mean = sums.map(|s| s / len as f64);
+        let window = &window[..len];
+        fft.forward_abreast(
+            |i| {
+                let mut at = [0.0; ABREAST];
+                for l in 0..ABREAST {
+                    at[l] = (f64::from(rows[l][i]) - mean[l]) * window[i];
+                }
+                at
+            },
+            bins_abreast,
+        );
+        for (d, b) in density.iter_mut().zip(bins_abreast) {
+            for l in 0..ABREAST {
+                *d += b.re[l] * b.re[l] + b.im[l] * b.im[l];
+            }
+        }
     }
 }
 

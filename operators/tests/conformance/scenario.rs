@@ -291,7 +291,7 @@ fn observe(values: &mut Values, now: EventTime, trouble: bool, dice: &mut Dice) 
             continue;
         }
         if trouble && dice.chance(30) {
-            values.clear(id);
+            values.clear(id, now);
             continue;
         }
         let (low, high) = id.row().plausible;

@@ -4,7 +4,7 @@
 use auscult_models::predict::Failure;
 use auscult_models::{ModelIdentity, Outcome, Probability};
 use auscult_operators::score::{self, ScoreSpec};
-use auscult_operators::signal::{Observed, Origin, Reading};
+use auscult_operators::signal::{EventTime, Observed, Origin, Reading};
 use serde_json::{Value, json};
 
 use super::super::RULES;
@@ -183,14 +183,14 @@ fn a_score_alerts_by_what_is_certain() {
     // One part stale: its points are open again, so the level cannot be excluded.
     let mut stale = room();
     charted(&mut stale, 24.0);
-    stale.values.clear(ChannelId::named("spo2").unwrap());
+    stale.values.clear(ChannelId::named("spo2").unwrap(), EventTime::from_micros(i64::MAX));
     stale.put("spo2", 97.0, 1.0, 61.0);
     r.scores = vec![news2(&stale)];
     assert_eq!(word(&r), "NoData");
     // A child is not scored.
     let mut child = room();
     charted(&mut child, 16.0);
-    child.values.clear(ChannelId::named("age").unwrap());
+    child.values.clear(ChannelId::named("age").unwrap(), EventTime::from_micros(i64::MAX));
     child.put("age", 5.0, 1.0, 0.0);
     r.scores = vec![news2(&child)];
     assert_eq!(word(&r), "NoData");

@@ -1,4 +1,4 @@
-//! What is written outside transactions: ticks, commands and heartbeats. Nothing here is waited for.
+//! What is written outside transactions: ticks and commands. Nothing here is waited for.
 //! In: what the loop says. Out: records, dropped after five seconds without a broker.
 
 use std::time::Duration;
@@ -12,11 +12,10 @@ use crate::config;
 use crate::error::RunError;
 use crate::source::kafka::{client, frames_topic};
 
-/// A producer for what stands outside transactions: ticks and heartbeats.
+/// A producer for what stands outside transactions: ticks and commands.
 pub struct SidePath {
     producer: BaseProducer,
     input_topic: String,
-    prefix: String,
 }
 
 impl SidePath {
@@ -28,7 +27,7 @@ impl SidePath {
         let mut config = client(kafka)?;
         config.set("message.timeout.ms", "5000").set("linger.ms", "0").set("partitioner", "murmur2_random");
         let producer = config.create().map_err(RunError::kafka("create a producer"))?;
-        Ok(Self { producer, input_topic: frames_topic(kafka), prefix: kafka.prefix.clone() })
+        Ok(Self { producer, input_topic: frames_topic(kafka) })
     }
 
     /// Lets time pass in an idle partition.
@@ -38,6 +37,7 @@ impl SidePath {
         if let Err((e, _)) = self.producer.send(record.timestamp(time.millis())) {
             warn!(code = "tick", partition, error = %e, "could not append a tick");
         }
+        self.producer.poll(Duration::ZERO);
     }
 
     /// Lets a command into the log.
@@ -49,22 +49,13 @@ impl SidePath {
         if let Err((e, _)) = self.producer.send(record.timestamp(timestamp)) {
             warn!(code = "command", error = %e, "could not append a command");
         }
-    }
-
-    /// Says that this instance is alive.
-    pub fn heartbeat(&self, instance: &str, body: &serde_json::Value) {
-        let topic = format!("{}heartbeat", self.prefix);
-        let value = body.to_string();
-        if let Err((e, _)) = self.producer.send(BaseRecord::to(&topic).key(instance).payload(&value)) {
-            warn!(code = "heartbeat", error = %e, "could not send a heartbeat");
-        }
         self.producer.poll(Duration::ZERO);
     }
 
     /// Waits until everything is sent, so long at most.
     pub fn flush(&self, wait: Duration) {
         if let Err(e) = self.producer.flush(Timeout::After(wait)) {
-            warn!(code = "flush", error = %e, "could not send the last heartbeat");
+            warn!(code = "flush", error = %e, "could not send what was left");
         }
     }
 }
