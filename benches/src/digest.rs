@@ -50,6 +50,7 @@ impl Digest {
                 Effect::Event(e, evidence) => self.put(0, format_args!("{offset} {e:?} {evidence:?}")),
                 Effect::Score(s, evidence) => self.put(1, format_args!("{offset} {s:?} {evidence:?}")),
                 Effect::Features(_, t, readings) => self.put(2, format_args!("{offset} {t:?} {readings:?}")),
+                Effect::Predictions(_, t, said) => self.put(2, format_args!("{offset} {t:?} {said:?}")),
                 Effect::Beats(_, beats) => self.put(3, format_args!("{offset} {beats:?}")),
                 Effect::Frame(_, fate) => self.put(4, format_args!("{offset} {fate:?}")),
                 Effect::Aside(_, reject) => self.put(4, format_args!("{offset} {reject:?}")),

@@ -56,7 +56,8 @@ pub struct Evidence {
     /// First and last offset, if any frame contributed.
     pub offsets: Option<(i64, i64)>,
     /// First and last sequence by source, in order of source.
-    pub sources: Vec<(Box<str>, u64, u64)>,
+    #[serde(with = "named")]
+    pub sources: Vec<(Arc<str>, u64, u64)>,
 }
 
 impl Evidence {
@@ -75,14 +76,33 @@ impl Evidence {
         self.add_source(&frame.source.0, frame.sequence, frame.sequence);
     }
 
-    fn add_source(&mut self, source: &str, first: u64, last: u64) {
-        match self.sources.iter_mut().find(|s| &*s.0 == source) {
+    fn add_source(&mut self, source: &Arc<str>, first: u64, last: u64) {
+        match self.sources.iter_mut().find(|s| s.0 == *source) {
             Some(s) => (s.1, s.2) = (s.1.min(first), s.2.max(last)),
             None => {
-                self.sources.push((source.into(), first, last));
+                self.sources.push((source.clone(), first, last));
                 self.sources.sort();
             }
         }
+    }
+}
+
+/// Sources by name, in a snapshot.
+mod named {
+    use std::sync::Arc;
+
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    type Sources = Vec<(Arc<str>, u64, u64)>;
+
+    pub(super) fn serialize<S: Serializer>(sources: &Sources, s: S) -> Result<S::Ok, S::Error> {
+        let plain: Vec<(&str, u64, u64)> = sources.iter().map(|(n, a, b)| (&**n, *a, *b)).collect();
+        plain.serialize(s)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<Sources, D::Error> {
+        let plain = Vec::<(String, u64, u64)>::deserialize(d)?;
+        Ok(plain.into_iter().map(|(n, a, b)| (n.into(), a, b)).collect())
     }
 }
 

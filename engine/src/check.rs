@@ -8,6 +8,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::path::Path;
 
+use auscult_models::predict::DRIVERS;
 use auscult_models::{Registry, Runtime, Search};
 use auscult_operators::params::Bound;
 use auscult_operators::signal::Span;
@@ -16,6 +17,7 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use crate::config::{Config, RuleConfig};
+use crate::decode::{CountsForm, Form};
 use crate::infer::PlannedModel;
 use crate::plan::{BUILD, Plan};
 use crate::risk::{self, Priority, Rule};
@@ -119,6 +121,7 @@ pub fn plan(config: &Config, text: &str, file: &str, strict: bool) -> Result<Pla
         check.fault("conditioning", e.to_string(), "");
     }
     check.loopback(&config.http.listen);
+    let form = check.form(config);
     let operators = check.operators(config);
     let scores = check.scores(config);
     let models = check.models(config, strict);
@@ -131,6 +134,7 @@ pub fn plan(config: &Config, text: &str, file: &str, strict: bool) -> Result<Pla
         lateness: Span::from_seconds(config.input.lateness_s),
         quiet: Span::from_seconds(config.input.quiet_s),
         silent: Span::from_seconds(config.input.silent_s),
+        form,
         conditioning: config.conditioning.clone(),
         config_hash: hash(config, &operators, &models),
         operators,
@@ -140,6 +144,7 @@ pub fn plan(config: &Config, text: &str, file: &str, strict: bool) -> Result<Pla
         archive_roll: Span::from_seconds(config.archive.roll_s),
         state_every: Span::from_seconds(config.state.every_s),
         features: config.pipeline.features,
+        predictions: false,
         beats: false,
         live: config.http.live,
         warnings: Vec::new(),
@@ -182,6 +187,21 @@ impl Check<'_> {
         }
     }
 
+    fn form(&mut self, config: &Config) -> Form {
+        let Some(counts) = &config.input.counts else { return Form::Frames };
+        match CountsForm::new(counts) {
+            Ok(form) => Form::Counts(form),
+            Err((key, reason)) => {
+                self.fault(
+                    &format!("input.counts.{key}"),
+                    reason,
+                    "`auscult list channels` shows the channels",
+                );
+                Form::Frames
+            }
+        }
+    }
+
     fn operators(&mut self, config: &Config) -> Vec<(&'static auscult_operators::operator::Spec, Value)> {
         let names: Vec<&str> = registry::OPERATORS.iter().map(|s| s.name).collect();
         for name in config.operators.keys() {
@@ -194,8 +214,9 @@ impl Check<'_> {
             }
         }
         for name in &config.pipeline.disabled {
-            if !names.contains(&name.as_str()) {
-                self.fault("pipeline.disabled", format!("no operator `{name}`"), &did_you_mean(name, &names));
+            if !names.contains(&name.as_str()) && !score::SCORES.iter().any(|s| s.name == name) {
+                let reason = format!("no operator or score `{name}`");
+                self.fault("pipeline.disabled", reason, &did_you_mean(name, &names));
             }
         }
         let mut out = Vec::new();
@@ -224,10 +245,18 @@ impl Check<'_> {
             }
         }
         let params = |name: &str| config.scores.get(name).cloned().unwrap_or_default();
-        score::SCORES.iter().map(|s| (*s, params(s.name))).collect()
+        let there = |s: &&&score::ScoreSpec| !config.pipeline.disabled.iter().any(|d| d == s.name);
+        score::SCORES.iter().filter(there).map(|s| (*s, params(s.name))).collect()
     }
 
     fn models(&mut self, config: &Config, strict: bool) -> Vec<PlannedModel> {
+        if config.models.drivers > DRIVERS {
+            self.fault(
+                "models.drivers",
+                format!("found {}, expected 0 to {DRIVERS}", config.models.drivers),
+                "",
+            );
+        }
         let mut all = Registry::embedded();
         if let Some(folder) = &config.models.folder {
             match Registry::read(Path::new(folder)) {
@@ -242,15 +271,20 @@ impl Check<'_> {
             return Vec::new();
         }
         let search = Search { path: config.models.onnxruntime.as_ref().map(Into::into), ..Search::default() };
-        let runtime = Runtime::start(&search).map_err(|e| e.to_string());
         let names: Vec<&str> = all.packages().iter().map(|p| p.manifest.name.as_str()).collect();
+        let needed = config.models.run.iter().filter_map(|n| all.find(n)).any(|p| p.needs_runtime());
+        let runtime = match needed {
+            true => Runtime::start(&search).map_err(|e| e.to_string()),
+            false => Err("not needed".into()),
+        };
         let mut out = Vec::new();
         for name in &config.models.run {
             let Some(package) = all.find(name) else {
                 self.fault("models.run", format!("no model `{name}`"), &did_you_mean(name, &names));
                 continue;
             };
-            let planned = PlannedModel::new(package.clone(), runtime.clone());
+            let planned =
+                PlannedModel::new(package.clone(), runtime.clone()).with_drivers(config.models.drivers);
             if let Some(why) = planned.unavailable.as_ref().filter(|_| strict) {
                 self.fault("models.run", format!("model `{name}` cannot run: {why}"), "");
             }
@@ -317,7 +351,7 @@ fn hash(
 ) -> String {
     let operators: Vec<(&str, &Value)> = operators.iter().map(|(s, v)| (s.name, v)).collect();
     let models: Vec<_> = models.iter().map(|m| (&m.identity.name, &m.identity.sha256)).collect();
-    let all = serde_json::json!({
+    let mut all = serde_json::json!({
         "input": config.input,
         "conditioning": config.conditioning,
         "operators": operators,
@@ -325,6 +359,9 @@ fn hash(
         "models": models,
         "rules": config.rules,
     });
+    if config.models.drivers != DRIVERS {
+        all["drivers"] = config.models.drivers.into();
+    }
     let digest = Sha256::digest(all.to_string().as_bytes());
     digest.iter().take(16).map(|b| format!("{b:02x}")).collect()
 }

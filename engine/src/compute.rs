@@ -43,7 +43,11 @@ pub(crate) struct Computed {
 
 impl Computed {
     /// Rules that are judged later see the patient as of this item.
-    fn remember(&mut self, patient: &Patient) {
+    fn remember(&mut self, plan: &Plan, patient: &Patient) {
+        if plan.rules.is_empty() && !plan.live {
+            // Nobody looks.
+            return;
+        }
         self.waves.clone_from(&patient.waves);
         self.standby = patient.standby;
         self.values.clone_from(&patient.values);
@@ -170,7 +174,7 @@ pub(crate) fn compute(
         for (w, c) in works.iter_mut().zip(outs) {
             let patient = &mut patients[w.patient];
             if waits {
-                c.remember(patient);
+                c.remember(plan, patient);
             } else {
                 c.exchange(patient);
                 judge(patient, w, c);

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use auscult_models::predict::DRIVERS;
 use auscult_operators::filter::Conditioning;
 use auscult_operators::score;
 use schemars::JsonSchema;
@@ -120,11 +121,53 @@ pub struct Input {
     pub quiet_s: f64,
     /// Broker time without a frame of the patient after which it counts as silent, in seconds.
     pub silent_s: f64,
+    /// Records are not frames but plain 16-bit counts of one channel each, see `docs/inputs.md`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub counts: Option<Counts>,
+}
+
+/// Records of plain counts: what key and counts mean.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Counts {
+    /// What stands between patient and channel in the key: everything before its last occurrence is the patient.
+    #[serde(default = "default_separator")]
+    pub separator: String,
+    /// Event time from one record of a channel to the next, in seconds: of two records that begin in the same such
+    /// stretch the second counts as a duplicate.
+    #[serde(default = "default_every")]
+    pub every_s: f64,
+    /// Channels by their name in the key. Records of others go to the dead-letter topic.
+    pub channels: BTreeMap<String, CountsChannel>,
+}
+
+/// One channel of plain counts: value = count * scale + offset.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CountsChannel {
+    /// Name in the channel table.
+    pub channel: String,
+    /// Value of one count, in the channel's unit.
+    pub scale: f64,
+    /// Value of count zero.
+    #[serde(default)]
+    pub offset: f64,
+    /// The count that means "no sample", if there is one.
+    #[serde(default)]
+    pub missing: Option<i16>,
+}
+
+fn default_separator() -> String {
+    "/".into()
+}
+
+fn default_every() -> f64 {
+    1.0
 }
 
 impl Default for Input {
     fn default() -> Self {
-        Self { lateness_s: 2.0, quiet_s: 5.0, silent_s: 10.0 }
+        Self { lateness_s: 2.0, quiet_s: 5.0, silent_s: 10.0, counts: None }
     }
 }
 
@@ -132,7 +175,7 @@ impl Default for Input {
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Pipeline {
-    /// Operators left out, by name.
+    /// Operators and scores left out, by name.
     pub disabled: Vec<String>,
     /// Publish features to the features topic.
     pub features: bool,
@@ -146,13 +189,15 @@ pub struct Models {
     pub run: Vec<String>,
     /// Folder of the hospital's own models: one folder each, holding a `model.toml`.
     pub folder: Option<String>,
+    /// Most drivers that are told with a probability, 0 to 5: which inputs moved it. Each input costs one more run.
+    pub drivers: usize,
     /// The ONNX Runtime library. Without it, it is looked for.
     pub onnxruntime: Option<String>,
 }
 
 impl Default for Models {
     fn default() -> Self {
-        Self { run: vec!["sepsis_vitals".into()], folder: None, onnxruntime: None }
+        Self { run: vec!["sepsis_vitals".into()], folder: None, drivers: DRIVERS, onnxruntime: None }
     }
 }
 

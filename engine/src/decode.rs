@@ -3,12 +3,15 @@
 //! detail never hold an identifier or payload.
 
 mod check;
+mod counts;
 mod json;
 mod protobuf;
 
 use std::sync::Arc;
 
-use auscult_operators::signal::Frame;
+use auscult_operators::signal::{EventTime, Frame};
+use bytes::Bytes;
+pub use counts::CountsForm;
 pub use protobuf::{encode, encode_tick};
 use thiserror::Error;
 
@@ -76,7 +79,54 @@ pub const CODES: &[(&str, &str)] = &[
     ("too_many_patients", "the partition already holds SHARD_PATIENTS patients"),
 ];
 
-/// Decodes one record.
+/// What the records of a log hold.
+#[derive(Clone, Debug, Default)]
+pub enum Form {
+    /// Frames, as protobuf or JSON.
+    #[default]
+    Frames,
+    /// Plain counts of one channel each. Ticks stand among them as they do among frames: without a key.
+    Counts(CountsForm),
+}
+
+impl Form {
+    /// The patient that a key names.
+    pub fn patient<'a>(&self, key: &'a [u8]) -> &'a [u8] {
+        match self {
+            Form::Frames => key,
+            Form::Counts(counts) => counts.split(key).0,
+        }
+    }
+}
+
+/// Decodes one record of a log of this form.
+pub fn decode_as(form: &Form, record: &Record) -> Decoded {
+    match form {
+        Form::Counts(counts) if !record.key.is_empty() => match counts.frame(record) {
+            Ok(frame) => Decoded::Frame(Arc::new(frame)),
+            Err(reject) => Decoded::Reject(reject),
+        },
+        _ => decode(record),
+    }
+}
+
+/// The end of the last sample in a value of this form: when it can have left its sender. None if it cannot be read.
+pub fn end(form: &Form, value: &Bytes) -> Option<EventTime> {
+    match form {
+        Form::Counts(_) => CountsForm::end(value),
+        Form::Frames => {
+            let frame = protobuf::parse(value.clone()).ok()?;
+            let span_us = |w: &wire::Wave| {
+                let samples = w.values.len().max(w.counts.len() / 2);
+                w.start_us.saturating_add((samples as f64 * 1e6 / w.rate_hz) as i64)
+            };
+            let longest = frame.waves.iter().map(span_us).max().unwrap_or(0).clamp(0, 60_000_000);
+            Some(EventTime::from_micros(frame.time_us.saturating_add(longest)))
+        }
+    }
+}
+
+/// Decodes one record that holds a frame.
 pub fn decode(record: &Record) -> Decoded {
     if record.value.len() as u64 > limits::FRAME_BYTES.max {
         return Decoded::Reject(Reject::over("frame_too_large", &limits::FRAME_BYTES, record.value.len()));

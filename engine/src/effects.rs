@@ -7,6 +7,7 @@ use auscult_operators::signal::{Beat, EventTime, Frame, PatientId, Reading};
 
 use crate::align::{Evidence, Fate};
 use crate::decode::Reject;
+use crate::infer::Prediction;
 use crate::live::Glance;
 use crate::risk::{RiskEvent, ScoreEvent};
 
@@ -23,6 +24,8 @@ pub enum Effect {
     Frame(Arc<Frame>, Fate),
     /// Features for the features topic, if asked for.
     Features(PatientId, EventTime, Vec<Reading>),
+    /// What models said, if asked for.
+    Predictions(PatientId, EventTime, Vec<Prediction>),
     /// Beats, if asked for.
     Beats(PatientId, Vec<Beat>),
     /// A look at one bed, if somebody looks.

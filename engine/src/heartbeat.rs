@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::util::Timeout;
@@ -21,6 +21,8 @@ use crate::source::kafka::client;
 
 /// Between two heartbeats.
 const EVERY: Duration = Duration::from_secs(1);
+/// Why it is not ready, and the state that says so as well.
+const WAITING: &str = "waiting for the broker";
 /// How long the goodbye may take on its way.
 const GOODBYE: Duration = Duration::from_secs(1);
 
@@ -42,6 +44,10 @@ struct Heart {
     started_us: i64,
     sequence: u64,
     ready_told: bool,
+    /// When the last heartbeat was, and since when there was no gap between them: a process that was stopped as a whole
+    /// has a loop that could not turn, and is not stuck.
+    last: Instant,
+    awake: Instant,
 }
 
 impl Heartbeat {
@@ -75,6 +81,8 @@ impl Heartbeat {
             started_us: clock::now().micros(),
             sequence: 0,
             ready_told: false,
+            last: clock::instant(),
+            awake: clock::instant(),
         };
         let (leave, left) = sync_channel(1);
         let thread = thread::Builder::new()
@@ -95,6 +103,10 @@ impl Heartbeat {
 impl Heart {
     fn beat(&mut self, left: &Receiver<()>) {
         loop {
+            if self.last.elapsed() > 2 * EVERY {
+                self.awake = clock::instant();
+            }
+            self.last = clock::instant();
             let body = self.body(None);
             self.send(&body);
             self.tell_systemd();
@@ -119,11 +131,15 @@ impl Heart {
         self.sequence += 1;
         let status = self.shared.status();
         let a = &status.accounts;
-        let state = state.unwrap_or(if status.turns == 0 { "starting" } else { "running" });
+        let state = state.unwrap_or(match status.why_not_ready.as_str() {
+            WAITING => WAITING,
+            _ if status.turns == 0 => "starting",
+            _ => "running",
+        });
         json!({
             "instance": self.instance, "sequence": self.sequence, "state": state, "started_us": self.started_us,
             "time_us": clock::now().micros(), "turns": status.turns,
-            "since_turn_s": self.shared.since_turn().as_secs_f64(),
+            "since_turn_s": self.shared.since_turn().min(self.awake.elapsed()).as_secs_f64(),
             "partitions": status.owned,
             "lag_records": status.lag, "frames_in": a.frames_in(), "processed": a.processed,
             "duplicate": a.duplicate, "late": a.late, "rejected": a.rejected_total(), "models": self.models,

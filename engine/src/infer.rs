@@ -2,10 +2,12 @@
 //! In: rows gathered by the compute hop. Out: per row a probability, a refusal or a failure; a row's outcome never
 //! depends on which other rows are computed with it.
 
+use std::sync::Arc;
+
 use auscult_models::manifest::Manifest;
-use auscult_models::predict::Failure;
-use auscult_models::{Model, ModelIdentity, Outcome, Package, Predictor, Row, Runtime, features};
-use auscult_operators::signal::{EventTime, Readings, Span};
+use auscult_models::predict::{DRIVERS, Failure};
+use auscult_models::{Model, ModelIdentity, Outcome, Package, Predictor, Row, Runtime, features, logistic};
+use auscult_operators::signal::{ChannelId, EventTime, Readings, Span};
 
 use crate::compute::Computed;
 use crate::patient::Patient;
@@ -19,6 +21,9 @@ pub struct PlannedModel {
     pub identity: ModelIdentity,
     /// Why it cannot run, if it cannot.
     pub unavailable: Option<String>,
+    /// Name and version, for whatever is told of it.
+    label: (Arc<str>, Arc<str>),
+    drivers: usize,
     package: Package,
     runtime: Option<&'static Runtime>,
 }
@@ -27,16 +32,24 @@ impl PlannedModel {
     /// Plans a model. Without a runtime it is planned as unavailable, which is told and never silent.
     pub fn new(package: Package, runtime: Result<&'static Runtime, String>) -> Self {
         let manifest = package.manifest.clone();
+        let needs_runtime = package.needs_runtime();
         let identity = ModelIdentity {
             name: manifest.name.clone(),
             version: manifest.version.clone(),
             sha256: manifest.sha256.clone(),
-            runtime: runtime.as_ref().map_or_else(|_| "none".into(), |r| r.name()),
+            runtime: match (&runtime, needs_runtime) {
+                (_, false) => logistic::RUNTIME.into(),
+                (Ok(runtime), true) => runtime.name(),
+                (Err(_), true) => "none".into(),
+            },
         };
+        let label = (manifest.name.as_str().into(), manifest.version.as_str().into());
         let mut planned = Self {
+            label,
             manifest,
             identity,
-            unavailable: runtime.as_ref().err().cloned(),
+            unavailable: runtime.as_ref().err().filter(|_| needs_runtime).cloned(),
+            drivers: DRIVERS,
             package,
             runtime: runtime.ok(),
         };
@@ -46,11 +59,19 @@ impl PlannedModel {
         planned
     }
 
+    /// The same, telling this many drivers at most.
+    pub fn with_drivers(mut self, most: usize) -> Self {
+        self.drivers = most;
+        self
+    }
+
     fn open(&self) -> Result<Model, String> {
         match (&self.unavailable, self.runtime) {
             (Some(why), _) => Err(why.clone()),
-            (None, None) => Err("no runtime".into()),
-            (None, Some(runtime)) => self.package.open(runtime).map_err(|e| e.to_string()),
+            (None, runtime) => {
+                let model = self.package.open(runtime).map_err(|e| e.to_string())?;
+                Ok(model.with_drivers(self.drivers))
+            }
         }
     }
 }
@@ -73,6 +94,25 @@ pub(crate) struct Due {
     pub model: usize,
     row: Row,
     outcome: Option<Outcome>,
+}
+
+/// What a model said of one patient at one time.
+#[derive(Clone, Debug)]
+pub struct Prediction {
+    /// Name of the model.
+    pub model: Arc<str>,
+    /// Its version.
+    pub version: Arc<str>,
+    /// What it said.
+    pub outcome: Outcome,
+}
+
+impl Due {
+    /// The answer as it stands.
+    pub(crate) fn prediction(&self, plan: &Plan) -> Option<Prediction> {
+        let (model, version) = plan.models[self.model].label.clone();
+        Some(Prediction { model, version, outcome: self.outcome.clone()? })
+    }
 }
 
 /// What a model last said of a patient.
@@ -124,10 +164,14 @@ impl ModelResult {
 
 /// Gathers the rows of the models due at the end of this epoch: event time says when, so a replay asks the same.
 pub(crate) fn due(plan: &Plan, patient: &Patient, readings: &Readings, end: EventTime, out: &mut Vec<Due>) {
+    let find = |name: &str, channel: Option<ChannelId>| match channel {
+        Some(channel) => readings.find_on(name, channel).copied(),
+        None => readings.find(name).copied(),
+    };
     for (model, planned) in plan.models.iter().enumerate() {
         let every = i64::from(planned.manifest.evaluate_every_s.max(1)) * 1_000_000;
         if end.micros() % every == 0 && planned.unavailable.is_none() {
-            let row = features::row(&planned.manifest, &patient.values, &|n| readings.find(n).copied(), end);
+            let row = features::row(&planned.manifest, &patient.values, &find, end);
             out.push(Due { model, row, outcome: None });
         }
     }

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use auscult_operators::signal::{EventTime, Frame};
+use bytes::Bytes;
 
 use crate::accounts::Accounts;
 use crate::align::SampleCounts;
@@ -139,6 +140,20 @@ impl Local {
         (partition.waiting.len() >= self.batch).then(|| (at, self.step(at)))
     }
 
+    /// Appends a record as it is to a partition. Effects come once a batch is full.
+    pub fn append_record(
+        &mut self,
+        at: usize,
+        timestamp: EventTime,
+        key: Bytes,
+        value: Bytes,
+    ) -> Option<(usize, Effects)> {
+        let partition = &mut self.partitions[at];
+        partition.waiting.push(Record { offset: partition.next, timestamp, key, value, json: false });
+        partition.next += 1;
+        (partition.waiting.len() >= self.batch).then(|| (at, self.step(at)))
+    }
+
     /// Lets time pass in every partition, as the owner of an idle one does.
     pub fn tick(&mut self, now: EventTime) -> Vec<(usize, Effects)> {
         let source = self.source;
@@ -223,9 +238,12 @@ fn entry(offset: i64, effect: &Effect) -> Option<Entry> {
             failpoint::hit(failpoint::IN_SNAPSHOT);
             Some(Entry::State { key: key.clone(), value: value.clone() })
         }
-        Effect::Features(..) | Effect::Frame(..) | Effect::Beats(..) | Effect::Glance(..) | Effect::Roll => {
-            None
-        }
+        Effect::Features(..)
+        | Effect::Predictions(..)
+        | Effect::Frame(..)
+        | Effect::Beats(..)
+        | Effect::Glance(..)
+        | Effect::Roll => None,
     }
 }
 

@@ -8,6 +8,7 @@ use auscult_operators::score::{self, ScoreSpec};
 use auscult_operators::signal::Span;
 use serde_json::Value;
 
+use crate::decode::Form;
 use crate::infer::PlannedModel;
 use crate::risk::Rule;
 
@@ -22,6 +23,8 @@ pub struct Plan {
     pub quiet: Span,
     /// Broker time after which a patient counts as silent.
     pub silent: Span,
+    /// What a record holds.
+    pub form: Form,
     /// Conditioning filters.
     pub conditioning: Conditioning,
     /// Operators in graph order, with their parameters.
@@ -38,6 +41,8 @@ pub struct Plan {
     pub state_every: Span,
     /// Whether features are told.
     pub features: bool,
+    /// Whether what models say is told as it is, besides what rules make of it.
+    pub predictions: bool,
     /// Whether beats are told.
     pub beats: bool,
     /// Whether somebody looks at the live view.

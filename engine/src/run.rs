@@ -84,6 +84,8 @@ struct Service<'a> {
     archiver: Option<Archiver>,
     owned: BTreeMap<i32, Owned>,
     refused: Refusals,
+    /// When the broker last took transactions.
+    reached: Instant,
     /// Since when nothing is taken in.
     held: Option<Instant>,
     /// Records of a partition in one turn, while it catches up.
@@ -133,6 +135,7 @@ pub fn run(
         archiver: archive.map(|root| Archiver::start(root, &frames_topic(kafka))),
         owned: BTreeMap::new(),
         refused: Refusals::new(),
+        reached: now,
         held: None,
         share: SHARE.0,
         status: Status::default(),

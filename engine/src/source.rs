@@ -2,6 +2,7 @@
 //! In: a broker, recordings, or a simulator. Out: records in log order, with their place and broker time.
 
 pub mod crowd;
+pub mod dump;
 pub mod kafka;
 pub mod recording;
 

@@ -137,7 +137,7 @@ pub static TOPICS: &[Topic] = &[
     },
     Topic {
         name: "state",
-        summary: "What a partition is taken over from: snapshots of its patients, and a mark; as many partitions as frames",
+        summary: "What a partition is taken over from: snapshots and a mark; as many partitions as frames",
         input: false,
         key: "patient id with `#0` or `#1`; `#mark`",
         value: "binary, versioned, with a checksum; only Auscult reads it",

@@ -163,11 +163,11 @@ impl Worker {
     fn record(&mut self, at: usize, record: &Record, effects: &mut Effects) {
         self.install(record.offset);
         self.pass_time(record.timestamp, record.offset, effects);
-        if self.keeper.as_ref().is_some_and(|k| k.contains(&record.key)) {
+        if self.keeper.as_ref().is_some_and(|k| k.contains(self.plan.form.patient(&record.key))) {
             // The snapshot that its patient waits for holds it.
             return;
         }
-        match decode::decode(record) {
+        match decode::decode_as(&self.plan.form, record) {
             Decoded::Frame(frame) => self.align(frame, at, record.offset, effects),
             Decoded::Tick => self.accounts.ticks += u64::from(self.counts(record.offset)),
             Decoded::Reject(reject) => self.reject(at, record.offset, reject, effects),

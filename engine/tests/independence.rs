@@ -20,6 +20,7 @@ fn bodies(effects: &[(i64, Effect)], of: &str, out: &mut Vec<String>) {
             Effect::Event(e, _) if e.patient == of => serde_json::to_string(e).unwrap(),
             Effect::Score(s, _) if s.patient == of => serde_json::to_string(s).unwrap(),
             Effect::Features(p, at, list) if p.expose() == of => format!("{at:?} {list:?}"),
+            Effect::Predictions(p, at, list) if p.expose() == of => format!("{at:?} {list:?}"),
             Effect::Beats(p, list) if p.expose() == of => format!("{list:?}"),
             Effect::Frame(f, fate) if f.patient.expose() == of => format!("{} {fate:?}", f.sequence),
             _ => continue,

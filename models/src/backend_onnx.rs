@@ -163,7 +163,9 @@ impl OnnxNetwork {
         graph_file::inspect(bytes).map_err(|e| fail(e.to_string()))?;
         let session = session(runtime, bytes).map_err(|e| fail(e.to_string()))?;
         compare(&session, manifest)?;
-        Ok(Self { session, output: manifest.output.name.clone(), index: manifest.output.index })
+        let place = manifest.output.as_ref();
+        let (output, index) = place.map_or((String::new(), 0), |o| (o.name.clone(), o.index));
+        Ok(Self { session, output, index })
     }
 }
 
@@ -193,11 +195,11 @@ fn compare(session: &Session, manifest: &Manifest) -> Result<(), ModelError> {
     if !matches!(shape(input), Some([-1 | 1, n]) if *n == columns) {
         return differ("the input", describe(input), format!("float32 [any or 1, {columns}]"));
     }
-    let Some(output) = session.outputs().iter().find(|o| o.name() == manifest.output.name) else {
+    let (name, index) = manifest.output.as_ref().map_or(("", 0), |o| (o.name.as_str(), o.index));
+    let Some(output) = session.outputs().iter().find(|o| o.name() == name) else {
         let names: Vec<_> = session.outputs().iter().map(|o| o.name()).collect();
-        return differ("the output", format!("{names:?}"), format!("{:?}", manifest.output.name));
+        return differ("the output", format!("{names:?}"), format!("{name:?}"));
     };
-    let index = manifest.output.index;
     let fits = match shape(output) {
         Some([-1 | 1, n]) => *n > index as i64,
         Some([-1 | 1]) => index == 0,
@@ -223,9 +225,10 @@ fn describe(end: &Outlet) -> String {
 }
 
 impl Network for OnnxNetwork {
-    fn run(&mut self, columns: &[f32]) -> Result<f64, Failure> {
+    fn run(&mut self, columns: &[f64]) -> Result<f64, Failure> {
+        let columns: Vec<f32> = columns.iter().map(|v| *v as f32).collect();
         let fail = |e: ort::Error| Failure::Runtime(e.to_string());
-        let input = TensorRef::from_array_view(([1, columns.len()], columns)).map_err(fail)?;
+        let input = TensorRef::from_array_view(([1, columns.len()], columns.as_slice())).map_err(fail)?;
         let outputs = self.session.run(ort::inputs![input]).map_err(fail)?;
         let output = outputs.get(&self.output).ok_or_else(|| Failure::Runtime("no output".into()))?;
         let (shape, data) = output.try_extract_tensor::<f32>().map_err(fail)?;

@@ -10,6 +10,9 @@ use crate::predict::Row;
 /// How old a reading may be if its input states no `max_age_s`. Channels have their own validity.
 pub const READING_AGE: Span = Span::seconds_const(60);
 
+/// Finds the last reading of a name, of one channel if one is named.
+pub type Readings<'a> = dyn Fn(&str, Option<ChannelId>) -> Option<Reading> + 'a;
+
 /// The row of one patient as of `now`. A missing value stays missing: what that means is the model's policy, applied
 /// when the row is answered.
 ///
@@ -22,28 +25,18 @@ pub const READING_AGE: Span = Span::seconds_const(60);
 /// let mut values = Values::default();
 /// let (observed_at, valid_until, origin) = (t(0), t(60), Origin::Reported);
 /// values.store(spo2, Observed { value: 93.0, observed_at, valid_until, quality: 1.0, origin });
-/// let early = row(manifest, &values, &|_| None, t(30));
+/// let early = row(manifest, &values, &|_, _| None, t(30));
 /// assert_eq!(early.inputs[0], Err(Missing::NoData)); // heart rate
 /// assert_eq!(early.inputs[1], Ok(93.0));
-/// assert_eq!(row(manifest, &values, &|_| None, t(60)).inputs[1], Err(Missing::Stale));
+/// assert_eq!(row(manifest, &values, &|_, _| None, t(60)).inputs[1], Err(Missing::Stale));
 /// ```
-pub fn row(
-    manifest: &Manifest,
-    values: &Values,
-    readings: &dyn Fn(&str) -> Option<Reading>,
-    now: EventTime,
-) -> Row {
+pub fn row(manifest: &Manifest, values: &Values, readings: &Readings<'_>, now: EventTime) -> Row {
     Row { inputs: manifest.inputs.iter().map(|i| value(i, values, readings, now)).collect() }
 }
 
 /// The most recent valid value among the features of an input; of equally recent ones the first. If there is none,
 /// the reason is that of the first feature.
-fn value(
-    input: &Input,
-    values: &Values,
-    readings: &dyn Fn(&str) -> Option<Reading>,
-    now: EventTime,
-) -> Result<f64, Missing> {
+fn value(input: &Input, values: &Values, readings: &Readings<'_>, now: EventTime) -> Result<f64, Missing> {
     let mut best: Result<(f64, EventTime), Missing> = Err(Missing::NoData);
     for (n, feature) in input.features().enumerate() {
         let found = one(feature, input, values, readings, now);
@@ -64,7 +57,7 @@ fn one(
     feature: &str,
     input: &Input,
     values: &Values,
-    readings: &dyn Fn(&str) -> Option<Reading>,
+    readings: &Readings<'_>,
     now: EventTime,
 ) -> Result<(f64, EventTime), Missing> {
     let limit = input.max_age_s.map(Span::from_seconds);
@@ -74,7 +67,8 @@ fn one(
             (seen.value, seen.quality, seen.observed_at, limit)
         }
         None => {
-            let reading = readings(feature).ok_or(Missing::NoData)?;
+            let channel = input.channel.as_deref().and_then(ChannelId::named);
+            let reading = readings(feature, channel).ok_or(Missing::NoData)?;
             (reading.value?, reading.quality, reading.time, Some(limit.unwrap_or(READING_AGE)))
         }
     };
@@ -115,7 +109,7 @@ mod tests {
 
     #[test]
     fn age_limit_and_quality_make_a_channel_missing() {
-        let at = |m: &Manifest, v: &Values, s| row(m, v, &|_| None, EventTime::from_seconds(s)).inputs[0];
+        let at = |m: &Manifest, v: &Values, s| row(m, v, &|_, _| None, EventTime::from_seconds(s)).inputs[0];
         let (plain, v) = (manifest(|_| ()), values(0.5, 80.0));
         assert_eq!(at(&plain, &v, 109), Ok(80.0));
         assert_eq!(at(&plain, &v, 110), Err(Missing::Stale));
@@ -138,7 +132,7 @@ mod tests {
             v.store(ChannelId::named("pulse_rate").unwrap(), seen);
             v
         };
-        let at = |v: &Values, s| row(&m, v, &|_| None, t(s)).inputs[0];
+        let at = |v: &Values, s| row(&m, v, &|_, _| None, t(s)).inputs[0];
         assert_eq!(at(&with_pulse(78.0, 99), 105), Ok(80.0));
         assert_eq!(at(&with_pulse(78.0, 100), 105), Ok(80.0), "equally recent: the first");
         let later = with_pulse(76.0, 101);
@@ -161,14 +155,14 @@ mod tests {
             quality: 1.0,
         };
         let at = |value, s| {
-            let found = |name: &str| (name == "rmssd").then(|| reading(value));
+            let found = |name: &str, _| (name == "rmssd").then(|| reading(value));
             row(&m, &Values::default(), &found, EventTime::from_seconds(s)).inputs[0]
         };
         assert_eq!(at(Ok(31.0), 160), Ok(31.0));
         assert_eq!(at(Ok(31.0), 161), Err(Missing::Stale));
         assert_eq!(at(Err(Missing::TooFew), 100), Err(Missing::TooFew));
         assert_eq!(
-            row(&m, &Values::default(), &|_| None, EventTime::default()).inputs[0],
+            row(&m, &Values::default(), &|_, _| None, EventTime::default()).inputs[0],
             Err(Missing::NoData)
         );
     }

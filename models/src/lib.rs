@@ -2,7 +2,7 @@
 //!
 //! Reading order: [`manifest`] (what a model says of itself), [`registry`] (which models there are), [`features`]
 //! (readings to rows), [`predict`] (rows to outcomes), [`backend_onnx`] (the only file that knows ONNX Runtime),
-//! [`onnxruntime`] (where its library comes from).
+//! [`onnxruntime`] (where its library comes from), [`logistic`] (weights that stand in the manifest).
 //!
 //! Nothing here knows Kafka, async or a patient's name. Files are read when a registry is read; after that, an
 //! outcome is a function of its row.
@@ -27,6 +27,7 @@
 pub mod backend_onnx;
 pub mod features;
 pub mod graph_file;
+pub mod logistic;
 pub mod manifest;
 pub mod onnxruntime;
 pub mod predict;

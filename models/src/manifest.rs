@@ -25,18 +25,25 @@ pub struct Manifest {
     pub summary: String,
     /// Format of the weights.
     pub kind: ModelKind,
-    /// Weights, a file beside the manifest.
+    /// Weights, a file beside the manifest; a logistic model has none, its weights stand with its inputs.
+    #[serde(default)]
     pub file: String,
-    /// sha256 of the weights, lower-case hexadecimal.
+    /// sha256 of the weights, lower-case hexadecimal; of a logistic model that of its manifest, which is not stated.
+    #[serde(default)]
     pub sha256: String,
-    /// Version of the default ONNX operator set that the weights declare.
+    /// Version of the default ONNX operator set that the weights declare; ONNX only.
+    #[serde(default)]
     pub opset: u32,
+    /// What is added to the weighted inputs; logistic models only.
+    #[serde(default)]
+    pub bias: Option<f64>,
     /// Inputs in the order of the model's columns.
     pub inputs: Vec<Input>,
     /// Fewest inputs, not counting context such as age, that must be there for an answer.
     pub at_least: usize,
-    /// Where the probability is in the model's outputs.
-    pub output: Output,
+    /// Where the probability is in the model's outputs; ONNX only.
+    #[serde(default)]
+    pub output: Option<Output>,
     /// Correction of the probability, if it was fitted.
     #[serde(default)]
     pub calibration: Option<Calibration>,
@@ -70,6 +77,29 @@ fn default_every() -> u32 {
 pub enum ModelKind {
     /// An ONNX graph with one float32 input `[N, columns]`.
     Onnx,
+    /// Weights that stand in the manifest: `1 / (1 + exp(-(bias + sum of weight * transform(value))))`.
+    Logistic,
+}
+
+impl ModelKind {
+    /// As in the manifest.
+    pub const fn name(self) -> &'static str {
+        match self {
+            ModelKind::Onnx => "onnx",
+            ModelKind::Logistic => "logistic",
+        }
+    }
+}
+
+/// What is done to a value before it is weighted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Transform {
+    /// Nothing.
+    #[default]
+    None,
+    /// Natural logarithm of value and `epsilon`.
+    Ln,
 }
 
 /// One input of a model.
@@ -82,6 +112,9 @@ pub struct Input {
     /// all is taken. The input is named after the first.
     #[serde(default)]
     pub or: Vec<String>,
+    /// The channel that the reading must be of, for readings that an operator gives of several channels.
+    #[serde(default)]
+    pub channel: Option<String>,
     /// UCUM code of the unit that the model was trained in; must be the engine's unit of that feature.
     pub unit: String,
     /// What happens when the value is missing.
@@ -100,6 +133,15 @@ pub struct Input {
     /// A value of lower quality (0 to 1) is missing.
     #[serde(default)]
     pub min_quality: f32,
+    /// Weight of the transformed value; logistic models only.
+    #[serde(default)]
+    pub weight: Option<f64>,
+    /// What is done to the value before it is weighted; logistic models only.
+    #[serde(default)]
+    pub transform: Transform,
+    /// What is added to the value before the logarithm; with `transform = "ln"` only.
+    #[serde(default)]
+    pub epsilon: f64,
 }
 
 /// What happens when an input is missing.
@@ -260,16 +302,14 @@ impl Manifest {
 
         out.check(word(&self.name), "name", &self.name, "lower-case letters, digits and _", "");
         out.check(three, "version", &self.version, "three numbers such as 1.0.0", "");
-        out.check(plain, "file", &self.file, "a plain file name", "put the file beside the manifest");
-        out.check(
-            hex(&self.sha256),
-            "sha256",
-            &self.sha256,
-            "64 lower-case hexadecimal digits",
-            "use `sha256sum`",
-        );
+        if self.kind == ModelKind::Onnx {
+            out.check(plain, "file", &self.file, "a plain file name", "put the file beside the manifest");
+            let digits = "64 lower-case hexadecimal digits";
+            out.check(hex(&self.sha256), "sha256", &self.sha256, digits, "use `sha256sum`");
+            out.within(self.opset.into(), "opset", 7.0, 26.0);
+            out.check(self.output.is_some(), "output", "none", "name, index and kind of the output", "");
+        }
         out.check(word(&self.baseline), "baseline", &self.baseline, "the name of a score or feature", "");
-        out.within(self.opset.into(), "opset", 7.0, 26.0);
         out.within(self.horizon_h, "horizon_h", 0.01, 8784.0);
         out.within(self.evaluate_every_s.into(), "evaluate_every_s", 1.0, 86_400.0);
         out.within(self.inputs.len() as f64, "the number of inputs", 1.0, MAX_INPUTS as f64);
@@ -289,6 +329,7 @@ impl Manifest {
             out.within(c.b, "calibration.b", -50.0, 50.0);
         }
         self.input_faults(&mut out);
+        self.weight_faults(&mut out);
         self.threshold_faults(&mut out);
         out.0
     }
@@ -299,8 +340,8 @@ impl Manifest {
             let fill = input.missing == MissingPolicy::Fill;
             for (n, feature) in input.features().enumerate() {
                 let key = if n == 0 { key("feature") } else { key("or") };
-                let before =
-                    self.inputs[..i].iter().flat_map(Input::features).chain(input.features().take(n));
+                let others = self.inputs[..i].iter().filter(|o| o.channel == input.channel);
+                let before = others.flat_map(Input::features).chain(input.features().take(n));
                 out.check(before.into_iter().all(|f| f != feature), &key, feature, "each feature once", "");
                 let Some(unit) = feature_unit(feature) else {
                     out.check(false, &key, feature, "the name of a channel or reading", &meant(feature));
@@ -319,12 +360,51 @@ impl Manifest {
             );
             let hint = "flag belongs to missing = \"fill\"";
             out.check(fill || !input.flag, &key("flag"), "true", "nothing", hint);
+            if let Some(channel) = &input.channel {
+                let wave = ChannelId::named(channel).is_some_and(|c| c.row().kind.is_wave());
+                let reading = ChannelId::named(&input.feature).is_none();
+                let hint = "a feature that is a channel itself has none";
+                out.check(wave && reading, &key("channel"), channel, "the waveform of a reading", hint);
+            }
             let limits = ChannelId::named(&input.feature).map_or((-1e9, 1e9), |c| c.row().plausible);
             out.within(input.reference, &key("reference"), limits.0, limits.1);
             if let Some(age) = input.max_age_s {
                 out.within(age, &key("max_age_s"), 1.0, 31_557_600.0);
             }
             out.within(input.min_quality.into(), &key("min_quality"), 0.0, 1.0);
+        }
+    }
+
+    /// Weights stand in the manifest of a logistic model, and in no other.
+    fn weight_faults(&self, out: &mut Faults) {
+        let logistic = self.kind == ModelKind::Logistic;
+        let expected = if logistic { "a number" } else { "nothing" };
+        let mut number = |key: &str, found: Option<f64>| {
+            let good = found.is_some() == logistic && found.is_none_or(f64::is_finite);
+            let shown = found.map_or("none".into(), |v| v.to_string());
+            out.check(good, key, &shown, expected, "weights and bias belong to kind = \"logistic\"");
+        };
+        number("bias", self.bias);
+        for (i, input) in self.inputs.iter().enumerate() {
+            number(&format!("inputs[{i}].weight"), input.weight);
+        }
+        for (key, there) in [
+            ("file", !self.file.is_empty()),
+            ("opset", self.opset != 0),
+            ("output", self.output.is_some()),
+            ("inputs.missing", self.inputs.iter().any(|i| i.missing == MissingPolicy::Absent)),
+            ("inputs.flag", self.inputs.iter().any(|i| i.flag)),
+        ] {
+            let hint = "a logistic model has no file, and each input is there, filled or required";
+            out.check(!(logistic && there), key, "there", "nothing", hint);
+        }
+        for (i, input) in self.inputs.iter().enumerate() {
+            let ln = input.transform == Transform::Ln;
+            let good = logistic && ln && input.epsilon.is_finite() && input.epsilon >= 0.0;
+            let none = !ln && input.epsilon == 0.0;
+            let (key, found) = (format!("inputs[{i}].transform"), format!("{:?}", input.transform));
+            let hint = "transform belongs to kind = \"logistic\", epsilon to transform = \"ln\"";
+            out.check(good || none, &key, &found, "ln with an epsilon of at least 0, or neither", hint);
         }
     }
 

@@ -62,7 +62,7 @@ pub enum Outcome {
 /// An answer.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Probability {
-    /// 0 to 1, a multiple of 1e-4.
+    /// 0 to 1; of an ONNX model a multiple of 1e-4.
     pub value: f64,
     /// Lower and upper bound, for models that give one.
     pub interval: Option<[f64; 2]>,
@@ -141,7 +141,11 @@ pub trait Network: Send {
     ///
     /// # Errors
     /// [`Failure`] if there is no number.
-    fn run(&mut self, columns: &[f32]) -> Result<f64, Failure>;
+    fn run(&mut self, columns: &[f64]) -> Result<f64, Failure>;
+    /// Whether a row gives the same bits on every machine: then its answer need not be rounded.
+    fn is_exact(&self) -> bool {
+        false
+    }
 }
 
 /// Something that answers rows.
@@ -223,7 +227,7 @@ impl Model {
         }
         let exact = self.probability(&row)?;
         let drivers = self.drivers(&row, exact)?;
-        let value = round(exact);
+        let value = if self.network.is_exact() { exact } else { round(exact) };
         Ok(Outcome::Probability(Probability { value, interval: None, missing_inputs, drivers }))
     }
 
@@ -279,11 +283,11 @@ impl Predictor for Model {
 }
 
 /// The columns of a row under the manifest's policies. A missing input whose policy is to refuse never gets here.
-fn columns(manifest: &Manifest, row: &Row) -> Vec<f32> {
+fn columns(manifest: &Manifest, row: &Row) -> Vec<f64> {
     let mut out = Vec::with_capacity(manifest.columns());
     for (value, input) in row.inputs.iter().zip(&manifest.inputs) {
-        let stand_in = input.fill.map_or(f32::NAN, |v| v as f32);
-        out.push(value.map_or(stand_in, |v| v as f32));
+        let stand_in = input.fill.unwrap_or(f64::NAN);
+        out.push(value.unwrap_or(stand_in));
         if input.flag {
             out.push(if value.is_err() { 1.0 } else { 0.0 });
         }

@@ -8,9 +8,9 @@ use crate::Registry;
 struct Sum(Option<f64>);
 
 impl Network for Sum {
-    fn run(&mut self, columns: &[f32]) -> Result<f64, Failure> {
-        let sum: f32 = columns.iter().filter(|v| !v.is_nan()).sum();
-        Ok(self.0.unwrap_or(1.0 / (1.0 + libm::exp(-f64::from(sum) / 100.0))))
+    fn run(&mut self, columns: &[f64]) -> Result<f64, Failure> {
+        let sum: f64 = columns.iter().filter(|v| !v.is_nan()).sum();
+        Ok(self.0.unwrap_or(1.0 / (1.0 + libm::exp(-sum / 100.0))))
     }
 }
 

@@ -11,9 +11,10 @@ use sha2::{Digest, Sha256};
 use thiserror::Error;
 
 use crate::backend_onnx::{OnnxNetwork, Runtime};
+use crate::logistic::{self, Logistic};
 use crate::manifest::{Manifest, ManifestError, ModelKind};
 use crate::onnxruntime::fetch::hex;
-use crate::predict::{Failure, Model};
+use crate::predict::{Failure, Model, Network};
 
 /// Largest manifest or card read, in bytes.
 pub const MAX_TEXT_BYTES: u64 = 256 << 10;
@@ -224,6 +225,10 @@ impl Package {
     /// [`ModelError::Hash`] otherwise.
     pub fn new(manifest: Manifest, weights: Vec<u8>, card: &str) -> Result<Self, ModelError> {
         let found = hex(&Sha256::digest(&weights));
+        if manifest.kind == ModelKind::Logistic {
+            // Its weights are the manifest itself.
+            return Ok(Self { manifest: Manifest { sha256: found, ..manifest }, card: card.into(), weights });
+        }
         if found != manifest.sha256 {
             let file = format!("{}/{}", manifest.name, manifest.file);
             return Err(ModelError::Hash { file, found, expected: manifest.sha256 });
@@ -239,7 +244,10 @@ impl Package {
         let text = text_of(manifest)?;
         let parsed = Manifest::parse(&text, &manifest.display().to_string())?;
         let folder = manifest.parent().unwrap_or(Path::new("."));
-        let weights = bytes_of(&folder.join(&parsed.file), MAX_MODEL_BYTES)?;
+        let weights = match parsed.kind {
+            ModelKind::Onnx => bytes_of(&folder.join(&parsed.file), MAX_MODEL_BYTES)?,
+            ModelKind::Logistic => text.into_bytes(),
+        };
         let card = folder.join("CARD.md");
         let card = if card.is_file() { text_of(&card)? } else { String::new() };
         Self::new(parsed, weights, &card)
@@ -250,7 +258,12 @@ impl Package {
         Card { manifest: &self.manifest, bytes: self.weights.len(), page: &self.card }
     }
 
-    /// Opens the model: loads the graph, compares it with the manifest and tries it.
+    /// Whether it runs on ONNX Runtime.
+    pub fn needs_runtime(&self) -> bool {
+        self.manifest.kind == ModelKind::Onnx
+    }
+
+    /// Opens the model, on a runtime if it needs one: loads the graph, compares it with the manifest and tries it.
     ///
     /// # Errors
     /// [`ModelError`] if it does not fit, does not load, or gives no probability.
@@ -265,12 +278,19 @@ impl Package {
     /// assert!(p.value > 0.03 && p.drivers.iter().any(|d| d.feature == "temperature"));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub fn open(&self, runtime: &Runtime) -> Result<Model, ModelError> {
-        let network = match self.manifest.kind {
-            ModelKind::Onnx => OnnxNetwork::open(runtime, &self.manifest, &self.weights)?,
+    pub fn open<'a>(&self, runtime: impl Into<Option<&'a Runtime>>) -> Result<Model, ModelError> {
+        let (network, name): (Box<dyn Network>, String) = match (self.manifest.kind, runtime.into()) {
+            (ModelKind::Logistic, _) => (Box::new(Logistic::new(&self.manifest)), logistic::RUNTIME.into()),
+            (ModelKind::Onnx, Some(runtime)) => {
+                (Box::new(OnnxNetwork::open(runtime, &self.manifest, &self.weights)?), runtime.name())
+            }
+            (ModelKind::Onnx, None) => {
+                let reason = "there is no ONNX Runtime".into();
+                return Err(ModelError::Load { name: self.manifest.name.clone(), reason });
+            }
         };
         let trial = |reason| ModelError::Trial { name: self.manifest.name.clone(), reason };
-        Model::new(self.manifest.clone(), &runtime.name(), Box::new(network)).map_err(trial)
+        Model::new(self.manifest.clone(), &name, network).map_err(trial)
     }
 }
 

@@ -29,7 +29,8 @@ fn every_row_agrees_with_python_to_1e_5() {
     assert!(rows.iter().filter(|(r, _)| r.iter().any(|v| v.is_nan())).count() > 50);
     let mut worst = 0.0_f64;
     for (row, expected) in &rows {
-        let found = network.run(row).unwrap();
+        let columns: Vec<f64> = row.iter().map(|v| f64::from(*v)).collect();
+        let found = network.run(&columns).unwrap();
         worst = worst.max((found - expected).abs());
         assert!((found - expected).abs() <= 1e-5, "{row:?}: {found}, expected {expected}");
     }

@@ -6,12 +6,14 @@
 
 pub mod cascade;
 pub mod conditioning;
+pub mod counts;
 pub mod design;
 pub mod dispatch;
 pub mod lanes;
 
 pub use cascade::{Cascade, CascadeState, Precision};
-pub use conditioning::{Conditioning, cascade_for};
+pub use conditioning::{BandPass, Conditioning, cascade_for};
+pub use counts::values_of_counts;
 pub use design::{Band, DesignError, Section, butterworth, notch};
 pub use dispatch::Width;
 pub use lanes::{Job, filter_many};

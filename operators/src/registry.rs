@@ -14,6 +14,7 @@ pub static OPERATORS: &[&Spec] = &[
     &pressure::abp_beats::SPEC,
     &respiration::resp_rate_wave::SPEC,
     &spectrum::band_power::SPEC,
+    &spectrum::window_spectrum::SPEC,
     &trend::trend::SPEC,
 ];
 

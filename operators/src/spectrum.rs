@@ -5,11 +5,14 @@ pub mod band_power;
 pub mod fft;
 pub mod stockham;
 pub mod welch;
+pub mod window_spectrum;
+pub mod windowed;
 
 pub use fft::RealFft;
 pub use welch::{Welch, power_between};
+pub use windowed::WindowedPower;
 
 use crate::operator::Spec;
 
 /// The operators of this family.
-pub static SPECS: &[&Spec] = &[&band_power::SPEC];
+pub static SPECS: &[&Spec] = &[&band_power::SPEC, &window_spectrum::SPEC];

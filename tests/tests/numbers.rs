@@ -113,7 +113,8 @@ fn the_shipped_model_equals_pythons_onnxruntime() {
                 .collect::<Vec<_>>(),
         );
     }
-    let ours: Vec<f64> = rows.iter().map(|row| network.run(row).expect("a probability")).collect();
+    let wide = |row: &Vec<f32>| row.iter().map(|v| f64::from(*v)).collect::<Vec<f64>>();
+    let ours: Vec<f64> = rows.iter().map(|row| network.run(&wide(row)).expect("a probability")).collect();
     assert!(rows.iter().flatten().filter(|v| v.is_nan()).count() > 1000);
     let folder = tempfile::tempdir().expect("temporary folder");
     let file = |name: &str, bytes: &[u8]| {
@@ -135,7 +136,7 @@ fn the_shipped_model_equals_pythons_onnxruntime() {
         "--ours",
         &ours,
         "--output",
-        &manifest.output.name,
+        &manifest.output.as_ref().expect("an ONNX model names its output").name,
         "--atol",
         "1e-5",
     ];

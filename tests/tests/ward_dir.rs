@@ -13,8 +13,10 @@ use auscult_tests::{binary, poll};
 
 const LIMIT: Duration = Duration::from_secs(180);
 const UNTIL: &str = "90";
+const SMALL: &str = "48";
 
-fn start(dir: &Path, ward: &Path, faults: &str) -> Running {
+/// With small segments some are written anew; with large ones a small disk is soon full.
+fn start(dir: &Path, ward: &Path, faults: &str, segment_kb: &str) -> Running {
     let port = free_ports(1)[0].to_string();
     let ward = ward.to_string_lossy();
     let args = [
@@ -31,6 +33,8 @@ fn start(dir: &Path, ward: &Path, faults: &str) -> Running {
         &port,
         "--start",
         "2026-01-31T12:00:00Z",
+        "--segment-kb",
+        segment_kb,
     ];
     let start = Start::new(binary::auscult()).args(args).env("AUSCULT_FAILPOINTS", faults);
     start.env("AUSCULT_FAILPOINTS_LOG", dir.join("faults")).spawn(dir, "demo")
@@ -45,7 +49,7 @@ fn told(ward: &Path) -> Vec<String> {
 fn expected() -> Vec<String> {
     let dir = tempfile::tempdir().unwrap();
     let ward = dir.path().join("ward");
-    let mut unbroken = start(dir.path(), &ward, "");
+    let mut unbroken = start(dir.path(), &ward, "", SMALL);
     assert_eq!(unbroken.wait(LIMIT), 0, "{}", unbroken.tail(20));
     let told = told(&ward);
     assert!(told.len() > 20, "the ward tells little: {}", told.len());
@@ -62,20 +66,22 @@ fn killed_anywhere_the_ward_goes_on_exactly() {
     let expected = expected();
     let dir = tempfile::tempdir().unwrap();
     let ward = dir.path().join("ward");
-    // Each life gets further than the last by a few seconds of the ward, and dies at its point.
+    // The first three die while they note which ward it is, the others while they write, compact and restore.
     let points = [
         "state_written=abort@1",
-        "state_written=abort@9",
-        "state_synced=abort@2",
-        "state_synced=abort@7",
+        "state_synced=abort@1",
         "state_renamed=abort@1",
+        "state_written=abort@9",
+        "state_synced=abort@7",
         "after_commit=abort@8",
         "in_snapshot=abort@3",
+        // While a segment is written anew.
+        "state_renamed=abort@1",
         "in_restore=abort@2",
         "in_catch_up=abort@1",
     ];
     for point in points {
-        let mut running = start(dir.path(), &ward, point);
+        let mut running = start(dir.path(), &ward, point, SMALL);
         let code = running.wait(LIMIT);
         // A ward that has come to its end before its point is no use as a test; one that ends well shows it.
         assert_eq!(code, 128 + 6, "{point}\n{}", running.tail(20));
@@ -84,12 +90,12 @@ fn killed_anywhere_the_ward_goes_on_exactly() {
     assert_eq!(faults.lines().count(), points.len(), "{faults}");
     // And at any time.
     for _ in 0..4 {
-        let mut running = start(dir.path(), &ward, "");
+        let mut running = start(dir.path(), &ward, "", SMALL);
         running.wait_for_line("dashboard", LIMIT);
         std::thread::sleep(Duration::from_millis(u64::from(random_bytes()[0]) * 4));
         running.kill();
     }
-    let mut last = start(dir.path(), &ward, "");
+    let mut last = start(dir.path(), &ward, "", SMALL);
     assert_eq!(last.wait(LIMIT), 0, "{}", last.tail(20));
     assert_same(&told(&ward), &expected);
 
@@ -134,7 +140,7 @@ fn a_full_disk_keeps_what_is_committed() {
     };
     let dir = tempfile::tempdir().unwrap();
     let ward = disk.0.path().join("ward");
-    let mut full = start(dir.path(), &ward, "");
+    let mut full = start(dir.path(), &ward, "", "4096");
     assert_eq!(full.wait(LIMIT), 1, "{}", full.tail(20));
     assert!(full.stderr().contains("what was committed before is kept"), "{}", full.tail(20));
     let kept = told(&ward);
@@ -142,7 +148,7 @@ fn a_full_disk_keeps_what_is_committed() {
     assert!(!kept.is_empty() && kept.len() < expected.len(), "{} lines", kept.len());
     assert_same(&kept, &expected[..kept.len()]);
     disk.grow("256m");
-    let mut last = start(dir.path(), &ward, "");
+    let mut last = start(dir.path(), &ward, "", "4096");
     assert_eq!(last.wait(LIMIT), 0, "{}", last.tail(20));
     assert_same(&told(&ward), &expected);
     let left = poll(Duration::from_secs(1), || (!ward.join("ward.aside").exists()).then_some(()));

@@ -100,7 +100,9 @@ fn killed_and_stopped_is_told_and_a_goodbye_is_not() {
 
     // Told to stop, it says goodbye: nothing rings, for longer than a death would take.
     ready(&site);
-    poll(NOTICED, || (!one.rings("partition.unowned")).then_some(()));
+    let kinds = ["partition.unowned", "engine.dead", "engine.stuck", "engine.lagging"];
+    let quiet = poll(NOTICED, || kinds.iter().all(|k| !one.rings(k)).then_some(()));
+    assert!(quiet.is_some(), "{}", one.running.tail(20));
     let before = one.said().len();
     assert_eq!(running.terminate(Duration::from_secs(20)), 0, "{}", running.tail(30));
     std::thread::sleep(Duration::from_secs(8));

@@ -3,6 +3,7 @@
 
 use std::ops::Range;
 
+use auscult_operators::filter::values_of_counts;
 use auscult_operators::signal::frame::{Samples, Wave};
 use auscult_operators::signal::{ChannelId, EventTime, Hertz, Span};
 use serde::{Deserialize, Serialize};
@@ -99,26 +100,64 @@ pub(super) fn append(
     let clock = &mut clocks[at];
     match &wave.samples {
         Samples::Counts { counts: raw, scale, offset, missing } => {
-            let value = |c: i16| (f64::from(c) * scale + offset) as f32;
+            let part = |range: Range<usize>| Part::Counts(&raw[range], *scale, *offset);
             if missing.is_some_and(|m| raw[cut.from..cut.to].contains(&m)) {
                 for (i, c) in raw.iter().enumerate().take(cut.to).skip(cut.from) {
                     if Some(*c) != *missing {
-                        place(clock, wave, i, std::iter::once(value(*c)), sealed, counts);
+                        place(clock, wave, i, part(i..i + 1), sealed, counts);
                     }
                 }
             } else {
-                place(clock, wave, cut.from, raw[cut.from..cut.to].iter().map(|c| value(*c)), sealed, counts);
+                place(clock, wave, cut.from, part(cut.from..cut.to), sealed, counts);
             }
         }
         Samples::Values(raw) => {
             let part = &raw[cut.from..cut.to];
             if part.iter().all(|v| v.is_finite()) {
-                place(clock, wave, cut.from, part.iter().copied(), sealed, counts);
+                place(clock, wave, cut.from, Part::Values(part), sealed, counts);
             } else {
-                for (i, v) in part.iter().enumerate().filter(|(_, v)| v.is_finite()) {
-                    place(clock, wave, cut.from + i, std::iter::once(*v), sealed, counts);
+                for (i, _) in part.iter().enumerate().filter(|(_, v)| v.is_finite()) {
+                    place(clock, wave, cut.from + i, Part::Values(&part[i..=i]), sealed, counts);
                 }
             }
+        }
+    }
+}
+
+/// Contiguous samples, all present.
+#[derive(Clone, Copy)]
+enum Part<'a> {
+    /// Counts with their scale and offset.
+    Counts(&'a [i16], f64, f64),
+    Values(&'a [f32]),
+}
+
+impl Part<'_> {
+    fn len(&self) -> usize {
+        match self {
+            Part::Counts(counts, ..) => counts.len(),
+            Part::Values(values) => values.len(),
+        }
+    }
+    fn first(&self) -> Option<f32> {
+        match self {
+            Part::Counts(counts, scale, offset) => {
+                counts.first().map(|c| (f64::from(*c) * scale + offset) as f32)
+            }
+            Part::Values(values) => values.first().copied(),
+        }
+    }
+    /// Without the first `n`, which are there.
+    fn after(self, n: usize) -> Self {
+        match self {
+            Part::Counts(counts, scale, offset) => Part::Counts(&counts[n..], scale, offset),
+            Part::Values(values) => Part::Values(&values[n..]),
+        }
+    }
+    fn append_to(&self, out: &mut Vec<f32>) {
+        match self {
+            Part::Counts(counts, scale, offset) => values_of_counts(counts, *scale, *offset, out),
+            Part::Values(values) => out.extend_from_slice(values),
         }
     }
 }
@@ -128,7 +167,7 @@ fn place(
     clock: &mut Clock,
     wave: &Wave,
     first: usize,
-    mut values: impl ExactSizeIterator<Item = f32>,
+    part: Part<'_>,
     sealed: &mut Sealed,
     counts: &mut SampleCounts,
 ) {
@@ -142,15 +181,12 @@ fn place(
         counts.gaps += u64::from(clock.rate.get() > 0.0);
         (clock.rate, clock.origin, clock.next, gap) = (wave.rate, time, 0, 0);
     }
-    while gap < 0 {
-        // There is a sample for this time already: the earlier frame stands.
-        if values.next().is_none() {
-            return;
-        }
-        counts.overlapping += 1;
-        gap += 1;
-    }
-    let Some(head) = values.next() else { return };
+    // For some there is a sample at that time already: the earlier frame stands.
+    let overlapping = usize::try_from(-gap).unwrap_or(0).min(part.len());
+    counts.overlapping += overlapping as u64;
+    let part = part.after(overlapping);
+    let Some(head) = part.first() else { return };
+    gap = gap.max(0);
     let fresh = reset || sealed.runs.last().is_none_or(|r| r.channel != clock.channel);
     if fresh {
         let start = clock.time_of(clock.next);
@@ -172,8 +208,7 @@ fn place(
     run.bridged += gap as usize;
     counts.bridged += gap as u64;
     let before = sealed.raw.len();
-    sealed.raw.push(head);
-    sealed.raw.extend(values);
+    part.append_to(&mut sealed.raw);
     let n = sealed.raw.len() - before;
     counts.taken += n as u64;
     clock.next += gap + n as i64;

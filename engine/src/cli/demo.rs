@@ -49,6 +49,9 @@ pub(super) struct Args {
     /// that was told is lost or told twice.
     #[arg(long, conflicts_with = "archive")]
     dir: Option<PathBuf>,
+    /// Kilobytes after which a file of that log ends and the next is begun.
+    #[arg(long, default_value_t = journal::SEGMENT_BYTES >> 10, requires = "dir")]
+    segment_kb: u64,
     /// Print what the log in the folder has told, one JSON line each, and end.
     #[arg(long, requires = "dir")]
     told: bool,
@@ -90,7 +93,7 @@ pub(super) fn run(args: &Args) -> Result<(), RunError> {
         None => (Local::new(&plan, 1, usize::MAX), start, 0, Vec::new()),
         Some(dir) => {
             let start = same_ward(dir, args, start)?;
-            let (local, resumed) = Local::durable(&plan, 1, dir, journal::SEGMENT_BYTES)?;
+            let (local, resumed) = Local::durable(&plan, 1, dir, args.segment_kb.max(1) << 10)?;
             for (_, why) in &resumed.cuts {
                 warn!(code = "journal_cut", why, "what followed the last good commit is computed again");
             }

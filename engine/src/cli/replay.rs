@@ -5,15 +5,19 @@ use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use auscult_operators::signal::EventTime;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::check::load;
 use super::feed::{Feed, FeedArgs};
+use crate::decode;
 use crate::effects::Effect;
 use crate::error::RunError;
 use crate::local::Local;
+use crate::plan::Plan;
 use crate::sink::archive::Archive;
 use crate::sink::files::Files;
+use crate::source::dump::Dump;
 
 /// Arguments of `auscult replay`.
 #[derive(Debug, clap::Args)]
@@ -26,13 +30,17 @@ pub(super) struct Args {
     /// Configuration; the shipped one by default.
     #[arg(short, long)]
     config: Option<PathBuf>,
+    /// The inputs are dumps of partitions of the frames topic: one partition a file, in the form that the configuration
+    /// says.
+    #[arg(long)]
+    dump: bool,
     /// Partitions of the local log.
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, default_value_t = 1, conflicts_with = "dump")]
     partitions: usize,
     /// Records handed to a worker at a time.
-    #[arg(long, default_value_t = 500)]
+    #[arg(long, default_value_t = 250)]
     batch: usize,
-    /// Write features too.
+    /// Write features too, and what each model says.
     #[arg(long)]
     features: bool,
     /// Write the Parquet archive too.
@@ -46,21 +54,10 @@ pub(super) fn run(args: &Args) -> Result<(), RunError> {
     plan.live = false;
     plan.beats = true;
     plan.features |= args.features;
+    plan.predictions |= args.features;
     let plan = Arc::new(plan);
-    let feed = Feed::open(&args.feed)?;
     let mut sinks = Sinks::open(args)?;
-    let mut local = Local::new(&plan, args.partitions, args.batch);
-    let bar = progress(feed.expected());
-    for frame in feed.frames() {
-        bar.inc(1);
-        if let Some((at, effects)) = local.append(&frame) {
-            sinks.take(at, &effects.list)?;
-        }
-    }
-    for (at, effects) in local.stop() {
-        sinks.take(at, &effects.list)?;
-    }
-    bar.finish_and_clear();
+    let local = if args.dump { play_dumps(args, &plan, &mut sinks)? } else { play(args, &plan, &mut sinks)? };
     let (events, scores) = sinks.finish()?;
     let status = local.status();
     let a = &status.accounts;
@@ -74,6 +71,50 @@ pub(super) fn run(args: &Args) -> Result<(), RunError> {
         status.samples.taken
     );
     Ok(())
+}
+
+/// Recordings, as frames of a local log.
+fn play(args: &Args, plan: &Arc<Plan>, sinks: &mut Sinks) -> Result<Local, RunError> {
+    let feed = Feed::open(&args.feed)?;
+    let mut local = Local::new(plan, args.partitions, args.batch);
+    let bar = progress(feed.expected());
+    for frame in feed.frames() {
+        bar.inc(1);
+        if let Some((at, effects)) = local.append(&frame) {
+            sinks.take(at, &effects.list)?;
+        }
+    }
+    for (at, effects) in local.stop() {
+        sinks.take(at, &effects.list)?;
+    }
+    bar.finish_and_clear();
+    Ok(local)
+}
+
+/// Dumps, each a partition, one after the other. After its end time passes, so that what has arrived is computed.
+fn play_dumps(args: &Args, plan: &Arc<Plan>, sinks: &mut Sinks) -> Result<Local, RunError> {
+    if args.feed.records.is_empty() {
+        return Err(RunError::Usage("no dump given; see --help".into()));
+    }
+    let mut local = Local::new(plan, args.feed.records.len(), args.batch);
+    let mut end = EventTime::default();
+    for (at, path) in args.feed.records.iter().enumerate() {
+        let mut dump = Dump::open(path)?;
+        let mut newest = EventTime::default();
+        while let Some((key, value)) = dump.next()? {
+            // As if it had arrived when its last sample was taken; what cannot be read is for the worker to refuse.
+            newest = decode::end(&plan.form, &value).map_or(newest, |t| t.max(newest));
+            if let Some((at, effects)) = local.append_record(at, newest, key, value) {
+                sinks.take(at, &effects.list)?;
+            }
+        }
+        end = end.max(newest);
+    }
+    let ended = local.tick(end + plan.quiet);
+    for (at, effects) in ended.into_iter().chain(local.stop()) {
+        sinks.take(at, &effects.list)?;
+    }
+    Ok(local)
 }
 
 struct Sinks {
@@ -92,7 +133,8 @@ impl Sinks {
         writeln!(beats, "patient,kind,channel,time_us,amplitude,confidence")
             .map_err(RunError::io("write", &beats_path))?;
         let root = args.out.join("archive");
-        let count = if args.archive { args.partitions.max(1) } else { 0 };
+        let partitions = if args.dump { args.feed.records.len() } else { args.partitions.max(1) };
+        let count = if args.archive { partitions } else { 0 };
         let archives = (0..count).map(|p| Archive::open(&root, "replay", p as i32));
         let archives = archives.collect::<Result<_, _>>()?;
         Ok(Self { files, beats, beats_path, archives })

@@ -36,11 +36,12 @@ pub(super) fn run(args: &Args) -> Result<(), RunError> {
     for m in &plan.models {
         info!(model = m.identity.name, sha256 = m.identity.sha256, runtime = m.identity.runtime, "model");
     }
+    // Before anything answers: whoever sees it answer may tell it to stop.
+    let stop = stop_flag()?;
     let shared = Arc::new(Shared::new(&plan, &config.kafka.instance, false));
     let address = http::serve(&config.http.listen, shared.clone())?;
     info!("dashboard http://{address}/");
     let guard = guard(&config, args.force_start)?;
-    let stop = stop_flag()?;
     let heartbeat = Heartbeat::start(&config.kafka, &plan, shared.clone())?;
     let kafka = config.kafka.clone();
     service::run(&config, plan, shared, &stop, move || broker::ensure(&kafka))?;

@@ -27,10 +27,7 @@ pub(super) fn frame(wire: wire::Frame, key: &[u8], broker_time: EventTime) -> Re
     count(&limits::FRAME_OBSERVATIONS, wire.observations.len())?;
     count(&limits::FRAME_COMMANDS, wire.commands.len())?;
     let time = event_time(wire.time_us)?;
-    let ahead = time - broker_time;
-    if ahead > Span::seconds_const(limits::AHEAD_S.max as i64) {
-        return Err(Reject::over("clock_ahead", &limits::AHEAD_S, ahead.seconds()));
-    }
+    ahead(time, broker_time)?;
     let waves = wire.waves.into_iter().map(|w| wave(w, time)).collect::<Result<Vec<_>, _>>()?;
     let mut observations =
         wire.observations.iter().map(|o| observation(o, time)).collect::<Result<Vec<_>, _>>()?;
@@ -55,7 +52,22 @@ pub(super) fn frame(wire: wire::Frame, key: &[u8], broker_time: EventTime) -> Re
     })
 }
 
-fn text(code: &'static str, s: &str) -> Result<(), Reject> {
+/// A clock far ahead of the broker's is wrong.
+pub(super) fn ahead(time: EventTime, broker_time: EventTime) -> Result<(), Reject> {
+    let ahead = time - broker_time;
+    if ahead > Span::seconds_const(limits::AHEAD_S.max as i64) {
+        return Err(Reject::over("clock_ahead", &limits::AHEAD_S, ahead.seconds()));
+    }
+    Ok(())
+}
+
+/// Whether counts of this scale and offset are numbers that samples may be.
+pub(super) fn is_scale(scale: f64, offset: f64) -> bool {
+    let extreme = scale.abs() * 32_768.0 + offset.abs();
+    scale.is_normal() && offset.is_finite() && extreme <= f64::from(SAMPLE_ABS_MAX)
+}
+
+pub(super) fn text(code: &'static str, s: &str) -> Result<(), Reject> {
     match s.len() {
         0 => Err(Reject::new(code, "it is empty")),
         n if n as u64 > limits::TEXT_BYTES.max => Err(Reject::over(code, &limits::TEXT_BYTES, n)),
@@ -67,7 +79,7 @@ fn count(limit: &Limit, found: usize) -> Result<(), Reject> {
     if found as u64 > limit.max { Err(Reject::over("too_many", limit, found)) } else { Ok(()) }
 }
 
-fn event_time(us: i64) -> Result<EventTime, Reject> {
+pub(super) fn event_time(us: i64) -> Result<EventTime, Reject> {
     let s = us.div_euclid(1_000_000);
     if s < TIME_RANGE_S.0 || s >= TIME_RANGE_S.1 {
         return Err(Reject::new(
@@ -164,8 +176,7 @@ fn samples(w: &wire::Wave, unit: Conversion, name: &str) -> Result<Samples, Reje
     }
     let scale = w.scale * unit.factor;
     let offset = w.offset * unit.factor + unit.offset;
-    let extreme = scale.abs() * 32_768.0 + offset.abs();
-    if !scale.is_normal() || !offset.is_finite() || extreme > f64::from(SAMPLE_ABS_MAX) {
+    if !is_scale(scale, offset) {
         return Err(Reject::new(
             "bad_scale",
             format!("channel {name}: scale {:e} offset {:e}", w.scale, w.offset),

@@ -10,10 +10,15 @@ use crate::clock;
 
 /// From one published status to the next.
 const PUBLISH: Duration = Duration::from_millis(100);
+/// Without a producer for so long, the broker is away.
+const AWAY: Duration = Duration::from_millis(2_000);
 
 impl Service<'_> {
     /// Ticks for idle partitions, commands from the dashboard.
     pub(super) fn pass_time(&mut self) {
+        if self.handover.connected() {
+            self.reached = clock::instant();
+        }
         if self.config.kafka.ticks && self.held.is_none() && self.handover.connected() {
             for (partition, owned) in &mut self.owned {
                 let Owned::Reading(shard) = owned else { continue };
@@ -32,8 +37,9 @@ impl Service<'_> {
         }
     }
 
+    /// Whether the broker is away. A producer that is being made again takes a moment.
     fn waiting(&self) -> bool {
-        !self.handover.connected()
+        self.reached.elapsed() > AWAY
     }
 
     fn measure_lag(&mut self) {

@@ -104,6 +104,7 @@ impl Archive {
                 | Effect::State(..)
                 | Effect::Aside(..)
                 | Effect::Features(..)
+                | Effect::Predictions(..)
                 | Effect::Beats(..)
                 | Effect::Glance(..) => {}
             }

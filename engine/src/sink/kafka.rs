@@ -101,7 +101,11 @@ impl Telling {
                 value: value.clone(),
                 headers: Vec::new(),
             }),
-            Effect::Frame(..) | Effect::Beats(..) | Effect::Glance(..) | Effect::Roll => None,
+            Effect::Frame(..)
+            | Effect::Predictions(..)
+            | Effect::Beats(..)
+            | Effect::Glance(..)
+            | Effect::Roll => None,
         }
     }
 

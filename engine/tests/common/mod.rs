@@ -170,6 +170,7 @@ pub fn line(effect: &Effect, base: usize) -> (&'static str, String) {
         Effect::Aside(at, r) => ("aside", format!("{} {r}", at + base)),
         Effect::Frame(f, fate) => ("frame", format!("{} {} {fate:?}", f.patient.expose(), f.sequence)),
         Effect::Features(p, at, list) => ("features", format!("{} {at:?} {list:?}", p.expose())),
+        Effect::Predictions(p, at, list) => ("predictions", format!("{} {at:?} {list:?}", p.expose())),
         Effect::Beats(p, list) => ("beats", format!("{} {list:?}", p.expose())),
         Effect::Glance(g) => {
             let strips = serde_json::to_string(&g.strips).unwrap();

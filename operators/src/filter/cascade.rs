@@ -120,6 +120,13 @@ impl Cascade {
         Ok(Self { rate, sections, doubles, singles, steady })
     }
 
+    /// The same cascade, whose fresh state is that of an endless past of zeros rather than of the first sample: what
+    /// `scipy.signal.sosfilt` does, with the start transient that it has.
+    pub fn from_zero(mut self) -> Self {
+        self.steady.iter_mut().for_each(|s| *s = [0.0; 2]);
+        self
+    }
+
     /// Rate of the channels that may run through it.
     pub fn rate(&self) -> Hertz {
         self.rate

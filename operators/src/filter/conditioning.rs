@@ -2,10 +2,12 @@
 //! In: the kind of channel, its rate and the cut-off frequencies, all in hertz. Out: a cascade, or none where
 //! clean is raw.
 
+use std::collections::BTreeMap;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::cascade::Cascade;
+use super::cascade::{Cascade, MAX_SECTIONS, Precision};
 use super::design::{Band, Section, butterworth, notch};
 use crate::params::{Bound, ParamError};
 use crate::signal::{Hertz, Kind};
@@ -40,6 +42,50 @@ pub struct Conditioning {
     pub eeg_low_hz: f64,
     /// Upper edge of EEG, Hz.
     pub eeg_high_hz: f64,
+    /// A band-pass of one's own in place of the chain above, by kind of channel: `ecg`, `ppg`, `pressure`,
+    /// `venous_pressure`, `respiration`, `capnogram`, `eeg` or `motion`.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub band_pass: BTreeMap<String, BandPass>,
+}
+
+/// A Butterworth band-pass for one kind of channel.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct BandPass {
+    /// Order, 1 to 8: the filter has twice as many poles, and this many sections.
+    pub order: usize,
+    /// Lower edge, Hz.
+    pub low_hz: f64,
+    /// Upper edge, Hz; a channel whose rate is not above twice this is left as it is.
+    pub high_hz: f64,
+    /// Which sections run in double precision.
+    #[serde(default)]
+    pub precision: Sections,
+    /// What the filter takes the past before the first sample to have been.
+    #[serde(default)]
+    pub start: Start,
+}
+
+/// Which sections run in double precision.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Sections {
+    /// Those that need it.
+    #[default]
+    Needed,
+    /// All.
+    Double,
+}
+
+/// What a filter takes the past before the first sample to have been.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Start {
+    /// Always that sample: no start transient.
+    #[default]
+    Level,
+    /// Zero, as `scipy.signal.sosfilt` does.
+    Zero,
 }
 
 impl Default for Conditioning {
@@ -55,6 +101,7 @@ impl Default for Conditioning {
             respiration_high_hz: 1.5,
             eeg_low_hz: 0.5,
             eeg_high_hz: 45.0,
+            band_pass: BTreeMap::new(),
         }
     }
 }
@@ -76,6 +123,11 @@ pub static BOUNDS: &[Bound] = &[
     hz("eeg_low_hz", 0.1, 2.0),
     hz("eeg_high_hz", 20.0, 100.0),
 ];
+
+const BAND_PASS_ORDER: Bound =
+    Bound { name: "band_pass.order", min: 1.0, max: MAX_SECTIONS as f64, unit: "" };
+const BAND_PASS_LOW: Bound = hz("band_pass.low_hz", 0.01, 1000.0);
+const BAND_PASS_HIGH: Bound = hz("band_pass.high_hz", 0.01, 2000.0);
 
 impl Conditioning {
     /// Lets parameters inside their bounds through.
@@ -108,7 +160,32 @@ impl Conditioning {
         if self.mains_hz != 50.0 && self.mains_hz != 60.0 {
             return Err(ParamError::Shape(format!("mains_hz is {}, neither 50 nor 60 Hz", self.mains_hz)));
         }
+        for (kind, band) in &self.band_pass {
+            if Kind::wave_named(kind).is_none() {
+                return Err(ParamError::Shape(format!("band_pass.{kind} is no kind of waveform")));
+            }
+            BAND_PASS_ORDER.check(band.order as f64)?;
+            BAND_PASS_LOW.check(band.low_hz)?;
+            BAND_PASS_HIGH.check(band.high_hz)?;
+            if band.low_hz >= band.high_hz {
+                let found = format!("band_pass.{kind} goes from {} to {} Hz", band.low_hz, band.high_hz);
+                return Err(ParamError::Shape(found));
+            }
+        }
         Ok(())
+    }
+}
+
+impl BandPass {
+    fn cascade(&self, rate: Hertz) -> Option<Cascade> {
+        let band = Band::BandPass(Hertz(self.low_hz), Hertz(self.high_hz));
+        let sections = butterworth(self.order, band, rate).ok()?;
+        let cascade = match self.precision {
+            Sections::Needed => Cascade::new(sections, rate),
+            Sections::Double => Cascade::with_precision(sections, rate, |_| Precision::Double),
+        };
+        let cascade = cascade.ok()?;
+        Some(if self.start == Start::Zero { cascade.from_zero() } else { cascade })
     }
 }
 
@@ -124,6 +201,9 @@ impl Conditioning {
 /// ```
 pub fn cascade_for(kind: Kind, rate: Hertz, params: &Conditioning) -> Option<Cascade> {
     let p = params;
+    if let Some((_, band)) = p.band_pass.iter().find(|(k, _)| Kind::wave_named(k) == Some(kind)) {
+        return band.cascade(rate);
+    }
     let sections = match kind {
         Kind::Ecg => ecg(rate, p)?,
         Kind::Ppg => band(p.ppg_low_hz, p.ppg_high_hz, rate)?,
@@ -178,6 +258,35 @@ mod tests {
         assert_eq!(cascade_for(Kind::Ecg, Hertz(100.0), &p).unwrap().sections().len(), 3);
         assert_eq!(cascade_for(Kind::Ecg, Hertz(62.5), &p).unwrap().sections().len(), 3);
         assert!(cascade_for(Kind::Ecg, Hertz(1.0), &p).is_none());
+    }
+
+    #[test]
+    fn a_band_of_ones_own_goes_before_the_chain() {
+        let text = r#"{"band_pass": {"ecg": {"order": 4, "low_hz": 0.5, "high_hz": 40.0, "precision": "double",
+            "start": "zero"}}}"#;
+        let p: Conditioning = serde_json::from_str(text).unwrap();
+        assert!(p.check().is_ok());
+        let own = cascade_for(Kind::Ecg, Hertz(250.0), &p).unwrap();
+        assert_eq!(own.precisions(), [Precision::Double; 4]);
+        // The impulse response begins with the product of the first coefficients: nothing was primed.
+        let (mut state, mut out) = (Default::default(), [0.0f32; 1]);
+        own.filter(&mut state, &[1.0], &mut out);
+        let first: f64 = own.sections().iter().map(|s| s.b[0]).product();
+        assert!((f64::from(out[0]) - first).abs() < 1e-9, "{out:?} {first}");
+        assert!(cascade_for(Kind::Ecg, Hertz(75.0), &p).is_none());
+        assert_eq!(
+            cascade_for(Kind::Ppg, Hertz(250.0), &p),
+            cascade_for(Kind::Ppg, Hertz(250.0), &Conditioning::default())
+        );
+        for (from, to, why) in [
+            ("\"ecg\"", "\"heart\"", "no kind"),
+            ("4", "9", "band_pass.order is 9"),
+            ("40.0", "0.5", "goes from"),
+            ("0.5", "-1", "band_pass.low_hz is -1"),
+        ] {
+            let p: Conditioning = serde_json::from_str(&text.replacen(from, to, 1)).unwrap();
+            assert!(p.check().unwrap_err().to_string().contains(why), "{why}");
+        }
     }
 
     #[test]

@@ -313,7 +313,9 @@ fn double_sections<const L: usize>(all: &[[f64; 5]], memory: &mut [[[f64; L]; 2]
         let (c, m) = (&all[i..], &mut memory[i..]);
         i += match c.len() {
             1 => double::<1, L>(c, m, lanes),
-            _ => double::<2, L>(c, m, lanes),
+            2 => double::<2, L>(c, m, lanes),
+            3 => double::<3, L>(c, m, lanes),
+            _ => double::<4, L>(c, m, lanes),
         };
     }
 }

@@ -43,6 +43,21 @@ impl Kind {
     pub const fn is_wave(self) -> bool {
         !matches!(self, Kind::Numeric | Kind::Laboratory | Kind::Context)
     }
+
+    /// The kind of waveform that configuration calls so.
+    pub fn wave_named(name: &str) -> Option<Self> {
+        Some(match name {
+            "ecg" => Kind::Ecg,
+            "ppg" => Kind::Ppg,
+            "pressure" => Kind::Pressure,
+            "venous_pressure" => Kind::VenousPressure,
+            "respiration" => Kind::Respiration,
+            "capnogram" => Kind::Capnogram,
+            "eeg" => Kind::Eeg,
+            "motion" => Kind::Motion,
+            _ => return None,
+        })
+    }
 }
 
 /// One row of the table.

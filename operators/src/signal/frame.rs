@@ -3,6 +3,7 @@
 //! observations in canonical units, event times in microseconds.
 
 use std::fmt;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -40,9 +41,22 @@ impl fmt::Display for PatientId {
     }
 }
 
-/// The device, gateway or feed that numbered a frame.
+/// The device, gateway or feed that numbered a frame. Its name is shared: every frame bears it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct SourceId(pub Box<str>);
+#[serde(from = "String", into = "String")]
+pub struct SourceId(pub Arc<str>);
+
+impl From<String> for SourceId {
+    fn from(name: String) -> Self {
+        Self(name.into())
+    }
+}
+
+impl From<SourceId> for String {
+    fn from(source: SourceId) -> Self {
+        source.0.as_ref().into()
+    }
+}
 
 /// One message of one patient.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -249,9 +249,9 @@ impl Stage {
 }
 
 /// Sines and cosines of fifths and thirds of a turn, to the last bit.
-const SIN_3: f64 = 0.866_025_403_784_438_6;
-const COS_5: [f64; 2] = [0.309_016_994_374_947_45, -0.809_016_994_374_947_5];
-const SIN_5: [f64; 2] = [0.951_056_516_295_153_5, 0.587_785_252_292_473_1];
+pub(super) const SIN_3: f64 = 0.866_025_403_784_438_6;
+pub(super) const COS_5: [f64; 2] = [0.309_016_994_374_947_45, -0.809_016_994_374_947_5];
+pub(super) const SIN_5: [f64; 2] = [0.951_056_516_295_153_5, 0.587_785_252_292_473_1];
 
 /// The transform of as many elements as a factor has. A trait, as a function handed on would not be compiled into its
 /// caller, and would not go wide with it.
