@@ -92,7 +92,8 @@ struct Service<'a> {
     share: usize,
     status: Status,
     published: Instant,
-    retired: (Accounts, SampleCounts),
+    /// Accounts of partitions given up, as they were then: the mark brings them back with the partition.
+    retired: BTreeMap<i32, (Accounts, SampleCounts)>,
 }
 
 /// Runs until `stop` is set. `ready` makes sure that the topics are there; it is asked until the broker answers.
@@ -249,8 +250,8 @@ impl Service<'_> {
         match self.owned.remove(&partition) {
             Some(Owned::Restoring(abandoned)) => abandoned.store(true, Ordering::Relaxed),
             Some(Owned::Seeking(shard, _) | Owned::Reading(shard)) => {
-                self.retired.0.add(&shard.worker.accounts);
-                self.retired.1.add(&shard.worker.sample_counts());
+                let last = (shard.worker.accounts.clone(), shard.worker.sample_counts());
+                self.retired.insert(partition, last);
                 if let Some(archiver) = &self.archiver {
                     archiver.lose(partition);
                 }

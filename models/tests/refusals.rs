@@ -7,7 +7,7 @@ mod common;
 
 use std::path::Path;
 
-use auscult_models::manifest::MissingPolicy;
+use auscult_models::manifest::{Manifest, MissingPolicy, Output};
 use auscult_models::predict::Failure;
 use auscult_models::{ModelError, Outcome, Predictor, Registry, Row};
 use auscult_operators::signal::Missing;
@@ -28,6 +28,11 @@ fn a_graph_that_does_not_fit_is_refused_when_opened() {
         let message = common::open(graph, |_| ()).expect_err(graph).to_string();
         assert!(message.contains(expected) && message.contains(graph), "{graph}: {message}");
     }
+}
+
+/// Where a manifest says that the answer stands.
+fn output(manifest: &mut Manifest) -> &mut Output {
+    manifest.output.as_mut().unwrap()
 }
 
 #[test]

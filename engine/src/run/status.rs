@@ -4,6 +4,8 @@
 use std::time::Duration;
 
 use super::{Owned, Service};
+use crate::accounts::Accounts;
+use crate::align::SampleCounts;
 use crate::clock;
 
 /// From one published status to the next.
@@ -58,8 +60,13 @@ impl Service<'_> {
         }
         self.published = clock::instant();
         self.measure_lag();
-        let (mut accounts, mut samples) = self.retired.clone();
-        let mut patients = 0;
+        let (mut accounts, mut samples, mut patients) = (Accounts::default(), SampleCounts::default(), 0);
+        for (partition, (frames, of)) in &self.retired {
+            if !matches!(self.owned.get(partition), Some(Owned::Reading(_))) {
+                accounts.add(frames);
+                samples.add(of);
+            }
+        }
         for owned in self.owned.values() {
             let Owned::Reading(shard) = owned else { continue };
             accounts.add(&shard.worker.accounts);

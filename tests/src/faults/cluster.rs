@@ -49,7 +49,9 @@ pub const FAULTS: &[Fault] = &[
 ];
 
 fn rounds(run: &mut Run, mut find: impl FnMut(&Trial, &Client) -> Option<i32>) {
-    let mut cluster = Cluster::start(3);
+    // A broker that says nothing is given up after this time: the longest part of every gap.
+    let given_up = [("broker.session.timeout.ms", "4000"), ("broker.heartbeat.interval.ms", "1000")];
+    let mut cluster = Cluster::start_with(3, &given_up);
     let client = cluster.client();
     let mut trial = Trial::new(&client, &Options { replication: 3, ..options() });
     let mut engine = Engine::new(&trial.site, "ward-1");

@@ -87,7 +87,11 @@ fn state(run: &mut Run) {
     let mut engine = Engine::new(&trial.site, "ward-1");
     engine.start();
     trial.send(run.load(45, 200), run.seed);
-    let there = poll(Duration::from_secs(30), || (newest(&trial).len() > 10).then_some(()));
+    let topic = trial.site.topic("state");
+    let there = poll(Duration::from_secs(60), || {
+        let made = trial.site.client.leader(&topic, 0).is_some();
+        (made && newest(&trial).len() > 10).then_some(())
+    });
     assert!(there.is_some(), "no state is written\n{}", engine.tail(10));
     let mut damaged = 0;
     for part in run.pick(&[0.5][..], &[0.3, 1.0]) {
