@@ -1,6 +1,6 @@
 //! What recovery costs: the size of a snapshot, the time to write one, the time to take a thousand beds over.
-//! In: a ward with snapshots as shipped. Out: bytes and microseconds a snapshot, and seconds of core time until the heir
-//! stands where its predecessor stood.
+//! In: a ward with snapshots as shipped. Out: bytes and microseconds a snapshot, and seconds of core time until the
+//! heir stands where its predecessor stood.
 #![allow(clippy::print_stdout, reason = "a bench says what it found")]
 
 use std::collections::BTreeMap;

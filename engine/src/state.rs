@@ -22,10 +22,9 @@ mod restore;
 mod snapshot;
 
 pub use envelope::{Unreadable, VERSION};
-pub(crate) use keeper::Keeper;
+pub(crate) use keeper::{Found, Keeper};
 pub use mark::Mark;
 pub use restore::{Report, Restore, Start};
-pub(crate) use snapshot::Loaded;
 
 /// Key of the mark.
 pub const MARK_KEY: &[u8] = b"#mark";

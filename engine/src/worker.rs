@@ -18,7 +18,7 @@ use crate::patient::Patient;
 use crate::plan::Plan;
 use crate::risk;
 use crate::source::Record;
-use crate::state::{self, Keeper, Loaded, Start};
+use crate::state::{self, Found, Keeper, Start};
 
 /// Everything that can wake a worker.
 #[derive(Debug)]
@@ -121,8 +121,8 @@ impl Worker {
     }
 
     /// A worker that goes on where a predecessor stood, see [`crate::state`].
-    pub(crate) fn resume(plan: Arc<Plan>, start: &Start, patients: Vec<Loaded>, accounts: Accounts) -> Self {
-        let keeper = Keeper::resume(&plan, start, patients);
+    pub(crate) fn resume(plan: Arc<Plan>, start: &Start, found: Found, accounts: Accounts) -> Self {
+        let keeper = Keeper::resume(&plan, start, found);
         let rolled = start.time.map(|t| slot(t, plan.archive_roll));
         Self { partition_time: start.time, rolled, keeper: Some(keeper), accounts, ..Self::new(plan) }
     }
@@ -275,12 +275,12 @@ impl Worker {
     /// Patients whose snapshot the log has reached take their place.
     fn install(&mut self, offset: i64) {
         while let Some(loaded) = self.keeper.as_mut().and_then(|k| k.reached(offset)) {
-            let (at, patient) = (self.patients.len(), loaded.patient);
+            let (at, mut patient) = (self.patients.len(), loaded.patient);
             self.index.insert(patient.id.clone(), at);
             self.samples.add(&patient.timeline.counts);
             self.deadlines.extend(patient.deadline(&self.plan).map(|due| (due, at)));
             if let Some(keeper) = &mut self.keeper {
-                keeper.met(at, &patient.id);
+                keeper.met(at, &mut patient);
             }
             self.patients.push(patient);
         }
@@ -354,7 +354,7 @@ impl Worker {
         self.patients.push(new.map_err(|e| Reject::new("too_many_patients", e.to_string()))?);
         self.index.insert(frame.patient.clone(), at);
         if let Some(keeper) = &mut self.keeper {
-            keeper.met(at, &frame.patient);
+            keeper.met(at, &mut self.patients[at]);
         }
         Ok(at)
     }

@@ -222,7 +222,7 @@ fn what_is_no_counts_is_refused() {
 #[test]
 fn a_configuration_of_counts_is_checked() {
     for (from, to, expected) in [
-        ("channel = \"ecg_ii\"", "channel = \"ecg\"", "no waveform is named `ecg`"),
+        ("channel = \"ecg_ii\"", "channel = \"ecg_9\"", "no waveform is named `ecg_9`"),
         ("channel = \"ppg\"", "channel = \"ecg_ii\"", "stands twice"),
         ("scale = 0.005", "scale = 0.0", "scale 0 and offset 0"),
         ("every_s = 1.0", "every_s = 0.0", "expected 0.001 to 60"),

@@ -129,7 +129,7 @@ weight = -0.01
     fn what_does_not_belong_is_refused() {
         for (from, to, expected) in [
             ("bias = -0.5", "", "bias is \"none\", expected a number"),
-            ("bias = -0.5", "bias = nan", "bias is \"NaN\", expected a number"),
+            ("bias = -0.5", "bias = nan", "bias is NaN, expected a number"),
             ("weight = 0.25", "", "inputs[0].weight is \"none\", expected a number"),
             ("epsilon = 1.0", "epsilon = -1.0", "inputs[0].transform is \"Ln\""),
             ("transform = \"ln\"", "", "inputs[0].transform is \"None\", expected ln with an epsilon"),

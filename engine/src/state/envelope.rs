@@ -13,7 +13,10 @@ use crate::decode;
 /// Version of the state's form. Raise it whenever the bytes of a state change; the test `golden` tells when.
 pub const VERSION: u16 = 1;
 
-const MAGIC: &[u8; 4] = b"AUSC";
+/// First bytes of a snapshot.
+pub(super) const SNAPSHOT: &[u8; 4] = b"AUSP";
+/// First bytes of a mark.
+pub(super) const MARK: &[u8; 4] = b"AUSM";
 const HEAD: usize = 4 + 2 + 8 + 8;
 
 /// Why a state record cannot be used. The reader falls back to an older one, or to reading the log again.
@@ -66,9 +69,9 @@ static LAYOUT: LazyLock<u64> = LazyLock::new(|| {
 });
 
 /// Puts content into an envelope.
-pub(super) fn seal(content: &impl Serialize) -> Vec<u8> {
+pub(super) fn seal(magic: &[u8; 4], content: &impl Serialize) -> Vec<u8> {
     let mut out = vec![0; HEAD];
-    out[..4].copy_from_slice(MAGIC);
+    out[..4].copy_from_slice(magic);
     out[4..6].copy_from_slice(&VERSION.to_le_bytes());
     out[6..14].copy_from_slice(&LAYOUT.to_le_bytes());
     out = match postcard::to_extend(content, out) {
@@ -84,14 +87,14 @@ pub(super) fn seal(content: &impl Serialize) -> Vec<u8> {
 ///
 /// # Errors
 /// [`Unreadable`], with the reason.
-pub(super) fn open<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, Unreadable> {
+pub(super) fn open<'a, T: Deserialize<'a>>(magic: &[u8; 4], bytes: &'a [u8]) -> Result<T, Unreadable> {
     let (head, content) = bytes.split_at_checked(HEAD).ok_or(Unreadable::Foreign)?;
     let eight = |at: usize| {
         let mut b = [0; 8];
         b.copy_from_slice(&head[at..at + 8]);
         u64::from_le_bytes(b)
     };
-    if &head[..4] != MAGIC {
+    if &head[..4] != magic {
         return Err(Unreadable::Foreign);
     }
     // The version first: another one may sum differently.
@@ -136,20 +139,20 @@ mod tests {
     #[test]
     fn what_is_sealed_is_opened_and_every_damage_is_seen() {
         let content = (7u32, "state".to_string(), vec![1.5f64, -0.25]);
-        let sealed = seal(&content);
-        assert_eq!(open::<(u32, String, Vec<f64>)>(&sealed), Ok(content));
+        let sealed = seal(MARK, &content);
+        assert_eq!(open::<(u32, String, Vec<f64>)>(MARK, &sealed), Ok(content));
         for at in 0..sealed.len() {
             for bit in 0..8 {
                 let mut damaged = sealed.clone();
                 damaged[at] ^= 1 << bit;
-                assert!(open::<(u32, String, Vec<f64>)>(&damaged).is_err(), "byte {at} bit {bit}");
+                assert!(open::<(u32, String, Vec<f64>)>(MARK, &damaged).is_err(), "byte {at} bit {bit}");
             }
-            assert!(open::<(u32, String, Vec<f64>)>(&sealed[..at]).is_err(), "cut to {at}");
+            assert!(open::<(u32, String, Vec<f64>)>(MARK, &sealed[..at]).is_err(), "cut to {at}");
         }
         let longer = [sealed.as_slice(), &[0]].concat();
-        assert_eq!(open::<(u32, String, Vec<f64>)>(&longer), Err(Unreadable::Checksum));
+        assert_eq!(open::<(u32, String, Vec<f64>)>(MARK, &longer), Err(Unreadable::Checksum));
         let mut newer = sealed;
         newer[4] = 9;
-        assert_eq!(open::<(u32, String, Vec<f64>)>(&newer), Err(Unreadable::Version(9)));
+        assert_eq!(open::<(u32, String, Vec<f64>)>(MARK, &newer), Err(Unreadable::Version(9)));
     }
 }

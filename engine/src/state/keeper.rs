@@ -6,12 +6,21 @@ use std::collections::{HashMap, VecDeque};
 use auscult_operators::signal::{EventTime, PatientId, Span};
 
 use super::history::{History, Point};
-use super::snapshot::{Header, Loaded, Sections};
+use super::snapshot::{Header, Loaded, Sections, fold, print};
 use super::{Mark, Start};
 use crate::accounts::Accounts;
 use crate::limits;
 use crate::patient::{Kept, Patient};
 use crate::plan::Plan;
+
+/// What a predecessor left of its patients.
+#[derive(Default)]
+pub(crate) struct Found {
+    /// Those that are taken over, in the order of their snapshots.
+    pub patients: Vec<Loaded>,
+    /// Snapshots of the others.
+    pub standing: HashMap<PatientId, [Option<Kept>; 2]>,
+}
 
 /// The recovery side of a worker.
 pub(crate) struct Keeper {
@@ -28,6 +37,8 @@ pub(crate) struct Keeper {
     /// Patients that are installed when the log reaches their snapshot, in this order.
     waiting: VecDeque<Loaded>,
     waiting_at: HashMap<PatientId, i64>,
+    /// Snapshots of patients that are computed anew, since none of them can be used yet.
+    standing: HashMap<PatientId, [Option<Kept>; 2]>,
     /// The last second of partition time that was dealt with.
     second: Option<i64>,
     /// Snapshots left out because they were too large.
@@ -47,15 +58,17 @@ impl Keeper {
             counted_below: 0,
             waiting: VecDeque::new(),
             waiting_at: HashMap::new(),
+            standing: HashMap::new(),
             second: start.1.map(second),
             oversized: 0,
         }
     }
 
     /// Takes over what a predecessor left, patients in the order of their snapshots.
-    pub(crate) fn resume(plan: &Plan, start: &Start, patients: Vec<Loaded>) -> Self {
+    pub(crate) fn resume(plan: &Plan, start: &Start, found: Found) -> Self {
+        let Found { patients, standing } = found;
         let mut keeper = Self::new(plan, (start.offset, start.time), start.told_below, start.archived_below);
-        keeper.counted_below = start.counted_below;
+        (keeper.counted_below, keeper.standing) = (start.counted_below, standing);
         keeper.waiting_at = patients.iter().map(|p| (p.patient.id.clone(), p.header.offset)).collect();
         keeper.waiting = patients.into();
         keeper
@@ -92,8 +105,11 @@ impl Keeper {
     }
 
     /// A patient has been met, or installed.
-    pub(crate) fn met(&mut self, at: usize, id: &PatientId) {
-        let phase = phase(id, self.phases.len());
+    pub(crate) fn met(&mut self, at: usize, patient: &mut Patient) {
+        if let Some(kept) = self.standing.remove(&patient.id) {
+            patient.place.kept = kept;
+        }
+        let phase = phase(&patient.id, self.phases.len());
         self.phases[phase].push(at);
     }
 
@@ -140,7 +156,12 @@ impl Keeper {
         if patient.place.newest().is_some_and(|n| n.since.is_none() || n.offset > self.archived_below) {
             return None;
         }
-        let header = Header { offset, time, first: patient.place.first };
+        let header = Header {
+            offset,
+            time,
+            first: patient.place.first,
+            patient: print(patient.id.expose().as_bytes()),
+        };
         let bytes = self.sections.save(header, patient);
         if bytes.len() as u64 > limits::STATE_BYTES.max {
             self.oversized += 1;
@@ -157,8 +178,13 @@ impl Keeper {
         let most = self.archived_below.min(offset);
         let needs = patients.iter().filter_map(|p| p.place.needs(most));
         let (start, start_time) = self.history.at(needs.min().unwrap_or(most).min(most));
+        let kept = patients.iter().fold((0, 0), |all, p| {
+            let id = print(p.id.expose().as_bytes());
+            let stands = p.place.kept.iter().enumerate().filter_map(|(slot, k)| Some((slot, (*k)?.offset)));
+            stands.fold(all, |all, (slot, offset)| fold(all, id, slot, offset))
+        });
         let (archived_below, accounts) = (self.archived_below, accounts.clone());
-        Mark { offset, start, start_time, archived_below, accounts }
+        Mark { offset, start, start_time, archived_below, kept, accounts }
     }
 }
 

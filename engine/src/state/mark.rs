@@ -21,6 +21,8 @@ pub struct Mark {
     pub start_time: Option<EventTime>,
     /// Archive files hold every record below this offset; `i64::MAX` without an archive.
     pub archived_below: i64,
+    /// The snapshots that stand: how many, and their fingerprints folded into one.
+    pub kept: (u64, u64),
     /// What became of every frame below `offset`.
     pub accounts: Accounts,
 }
@@ -31,6 +33,7 @@ struct Written {
     start: i64,
     start_time: Option<EventTime>,
     archived_below: i64,
+    kept: (u64, u64),
     counts: [u64; 4],
     rejects: Vec<(u16, u64)>,
 }
@@ -41,14 +44,18 @@ impl Mark {
         let a = &self.accounts;
         let place = |code: &str| decode::CODES.iter().position(|c| c.0 == code);
         let rejects = a.rejects.iter().filter_map(|(code, n)| Some((place(code)? as u16, *n)));
-        envelope::seal(&Written {
-            offset: self.offset,
-            start: self.start,
-            start_time: self.start_time,
-            archived_below: self.archived_below,
-            counts: [a.processed, a.duplicate, a.late, a.ticks],
-            rejects: rejects.collect(),
-        })
+        envelope::seal(
+            envelope::MARK,
+            &Written {
+                offset: self.offset,
+                start: self.start,
+                start_time: self.start_time,
+                archived_below: self.archived_below,
+                kept: self.kept,
+                counts: [a.processed, a.duplicate, a.late, a.ticks],
+                rejects: rejects.collect(),
+            },
+        )
     }
 
     /// Reads a record's value.
@@ -56,7 +63,7 @@ impl Mark {
     /// # Errors
     /// [`Unreadable`], with the reason.
     pub fn load(bytes: &[u8]) -> Result<Self, Unreadable> {
-        let w: Written = envelope::open(bytes)?;
+        let w: Written = envelope::open(envelope::MARK, bytes)?;
         let [processed, duplicate, late, ticks] = w.counts;
         let mut rejects = BTreeMap::new();
         for (place, n) in w.rejects {
@@ -70,6 +77,7 @@ impl Mark {
             start: w.start,
             start_time: w.start_time,
             archived_below: w.archived_below,
+            kept: w.kept,
             accounts,
         })
     }
@@ -86,7 +94,8 @@ mod tests {
             Accounts { processed: 5, duplicate: 4, late: 3, ticks: 2, rejects: BTreeMap::new() };
         decode::CODES.iter().for_each(|c| accounts.rejected(c.0));
         let start_time = Some(EventTime::from_seconds(9));
-        let mark = Mark { offset: 99, start: 7, start_time, archived_below: i64::MAX, accounts };
+        let mark =
+            Mark { offset: 99, start: 7, start_time, archived_below: i64::MAX, kept: (3, 99), accounts };
         assert_eq!(Mark::load(&mark.save()).unwrap(), mark);
     }
 }

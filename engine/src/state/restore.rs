@@ -5,9 +5,10 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use auscult_operators::signal::EventTime;
+use auscult_operators::signal::{EventTime, PatientId};
 
-use super::snapshot::{Header, Loaded, Sections};
+use super::Found;
+use super::snapshot::{Header, Sections, fold, print};
 use super::{Key, Mark, Unreadable, key_of};
 use crate::accounts::Accounts;
 use crate::patient::Kept;
@@ -57,13 +58,15 @@ pub struct Restore {
     mark: Option<Mark>,
     /// Only looked up, and sorted before use.
     patients: HashMap<Vec<u8>, [Slot; 2]>,
+    /// Whether there is any snapshot.
+    snapshots: bool,
     report: Report,
 }
 
 impl Restore {
     /// Nothing read yet.
     pub fn new(plan: Arc<Plan>) -> Self {
-        Self { plan, mark: None, patients: HashMap::new(), report: Report::default() }
+        Self { plan, mark: None, patients: HashMap::new(), snapshots: false, report: Report::default() }
     }
 
     /// Takes in one record. One that cannot be read does not replace an older one that can.
@@ -75,7 +78,7 @@ impl Restore {
             },
             (Some(Key::Mark), None) => self.mark = None,
             (Some(Key::Patient(patient, slot)), Some(value)) => {
-                let seen = Sections::header(value);
+                let seen = Sections::header(patient, value);
                 let slot = &mut self.patients.entry(patient.to_vec()).or_default()[slot];
                 slot.damaged = seen.is_err();
                 match seen {
@@ -107,7 +110,8 @@ impl Restore {
             archived_below: if archive { 0 } else { i64::MAX },
         };
         let patients = std::mem::take(&mut self.patients);
-        let (mut loaded, mut accounts) = (Vec::with_capacity(patients.len()), Accounts::default());
+        self.snapshots = !patients.is_empty();
+        let (mut found, mut accounts) = (Found::default(), Accounts::default());
         // Without a mark nobody knows how far back to read: everything is read again, and no snapshot is needed.
         if let Some(mark) = self.usable_mark(told_below) {
             (start.offset, start.time, start.counted_below) = (mark.start, mark.start_time, mark.offset);
@@ -115,23 +119,54 @@ impl Restore {
                 // An archive that is new here begins where this process begins to tell.
                 start.archived_below = mark.archived_below.min(told_below);
             }
-            accounts = mark.accounts;
+            accounts = mark.accounts.clone();
             let sections = Sections::of(&self.plan);
+            self.all_there(&mark, &patients, &mut start);
             for (id, slots) in patients {
                 let most = mark.archived_below.min(told_below);
-                loaded.extend(self.patient(&sections, &id, &slots, most, &mut start));
+                self.patient(&sections, &id, &slots, most, &mut start, &mut found);
             }
         }
-        self.report.restored = loaded.len();
-        loaded.sort_by_key(|p| (p.header.offset, p.header.first));
-        let worker = Worker::resume(self.plan, &start, loaded, accounts);
+        self.report.restored = found.patients.len();
+        found.patients.sort_by_key(|p| (p.header.offset, p.header.first));
+        let worker = Worker::resume(self.plan, &start, found, accounts);
         (worker, start, self.report)
+    }
+
+    /// Whether the snapshots that the mark knows are there. Damaged ones are dealt with patient by patient; but of one
+    /// that is not there at all, or is an older one, nothing tells: the log is read from its beginning.
+    fn all_there(&mut self, mark: &Mark, patients: &HashMap<Vec<u8>, [Slot; 2]>, start: &mut Start) {
+        let (mut here, mut damaged) = ((0, 0), 0);
+        for (id, slots) in patients {
+            let id = print(id);
+            for (slot, found) in slots.iter().enumerate() {
+                match &found.good {
+                    _ if found.damaged => damaged += 1,
+                    Some((header, _)) => here = fold(here, id, slot, header.offset),
+                    None => {}
+                }
+            }
+        }
+        if here.0 + damaged < mark.kept.0 || damaged == 0 && here != mark.kept {
+            let why = format!("there are {} snapshots, the mark knows of {} others", here.0, mark.kept.0);
+            self.missing(why);
+            (start.offset, start.time) = (0, None);
+        }
+    }
+
+    fn missing(&mut self, why: String) {
+        self.report.unreadable.insert("state_missing", (1, why));
     }
 
     /// The mark, unless it is ahead of what the group has committed: then the group is new, or its offsets were set
     /// back, and everything is told again.
     fn usable_mark(&mut self, told_below: i64) -> Option<Mark> {
-        let mark = self.mark.take()?;
+        let Some(mark) = self.mark.take() else {
+            if self.snapshots {
+                self.missing("there are snapshots and no mark".into());
+            }
+            return None;
+        };
         if mark.offset > told_below {
             let why = format!("it stands for offset {}, the group has committed {told_below}", mark.offset);
             self.report.unreadable.insert("state_ahead", (1, why));
@@ -149,8 +184,9 @@ impl Restore {
         slots: &[Slot; 2],
         most: i64,
         start: &mut Start,
-    ) -> Option<Loaded> {
-        let name = std::str::from_utf8(id).ok()?;
+        found: &mut Found,
+    ) {
+        let Ok(name) = std::str::from_utf8(id) else { return };
         let kept = [0, 1].map(|s| slots[s].good.as_ref().map(|g| Kept { offset: g.0.offset, since: None }));
         let mut order: Vec<&(Header, Vec<u8>)> =
             slots.iter().filter_map(|s| s.good.as_ref()).filter(|g| g.0.offset <= most).collect();
@@ -167,7 +203,7 @@ impl Restore {
                         }
                     }
                     self.report.anew += loaded.anew;
-                    return Some(loaded);
+                    return found.patients.push(loaded);
                 }
                 Err(e) => {
                     failed = true;
@@ -175,11 +211,13 @@ impl Restore {
                 }
             }
         }
-        // Otherwise there are only snapshots ahead of the archive, and the mark starts at the patient's first record.
-        if failed {
+        // Otherwise there are only snapshots ahead of the archive, and the mark starts at the patient's first record;
+        // unless it is an older mark than these snapshots.
+        let met_before = slots.iter().flat_map(|s| &s.good).any(|g| g.0.first < start.offset);
+        if failed || met_before {
             self.report.lost += 1;
             (start.offset, start.time) = (0, None);
         }
-        None
+        found.standing.insert(PatientId::new(name), kept);
     }
 }

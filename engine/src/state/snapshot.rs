@@ -1,5 +1,6 @@
 //! One patient's snapshot: its whole state in named sections.
-//! In: a patient and its place in the log. Out: the record's value; and back, a patient that goes on with the same bits.
+//! In: a patient and its place in the log. Out: the record's value; and back, a patient that goes on with the same
+//! bits.
 //!
 //! Each section bears a fingerprint of the configuration it depends on. After a change of configuration the sections
 //! that still fit are taken over, the others start anew, and the number of these is told.
@@ -22,6 +23,8 @@ pub(crate) struct Header {
     pub time: Option<EventTime>,
     /// Offset of the patient's first record.
     pub first: i64,
+    /// Whose snapshot it is: a record that stands under another's key is nobody's.
+    pub patient: u64,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -90,10 +93,11 @@ impl Sections {
         for (name, rule) in self.rules.iter().zip(&patient.rules) {
             sections.push(section(name, 0, rule));
         }
-        envelope::seal(&Written { header, sections })
+        envelope::seal(envelope::SNAPSHOT, &Written { header, sections })
     }
 
-    /// Reads a patient from a record whose header was read before; with it, how many sections started anew because their configuration has changed.
+    /// Reads a patient from a record whose header was read before; with it, how many sections started anew because
+    /// their configuration has changed.
     pub(crate) fn load(&self, id: &str, bytes: &[u8], plan: &Plan) -> Result<Loaded, Unreadable> {
         let written: Written<'_> = envelope::reopen(bytes)?;
         let find = |name: &str, print: u64| {
@@ -135,10 +139,25 @@ impl Sections {
         Ok(Loaded { header: written.header, patient, anew })
     }
 
-    /// Reads where a snapshot stands, without building the patient.
-    pub(crate) fn header(bytes: &[u8]) -> Result<Header, Unreadable> {
-        Ok(envelope::open::<Written<'_>>(bytes)?.header)
+    /// Reads where a snapshot stands, without building the patient, and that it is the one of this patient.
+    pub(crate) fn header(id: &[u8], bytes: &[u8]) -> Result<Header, Unreadable> {
+        let header = envelope::open::<Written<'_>>(envelope::SNAPSHOT, bytes)?.header;
+        if header.patient != print(id) {
+            return Err(content("it stands under the key of another patient"));
+        }
+        Ok(header)
     }
+}
+
+/// Fingerprint of a patient.
+pub(crate) fn print(id: &[u8]) -> u64 {
+    digest(&[id])
+}
+
+/// Adds one snapshot that stands in a slot to their number and folded fingerprints.
+pub(crate) fn fold(all: (u64, u64), patient: u64, slot: usize, offset: i64) -> (u64, u64) {
+    let mixed = (patient ^ (offset as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15)).rotate_left(7 + slot as u32);
+    (all.0 + 1, all.1 ^ mixed.wrapping_mul(0xd6e8_feb8_6659_fd93))
 }
 
 /// A patient as read.

@@ -1,4 +1,4 @@
-//! The whole of it: a log, a broker, a folder, processes that come, go, die and come back, and what must hold at the end.
+//! The whole of it: a log, a broker, a folder, processes that come, go, die and come back, and what must hold then.
 //! In: a seed. Out: what happened, a hash of every step, and the first promise that was broken, if any.
 
 use std::collections::BTreeMap;
