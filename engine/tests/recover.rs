@@ -226,8 +226,8 @@ fn damaged_state_is_seen_and_changes_nothing() {
                 5 => drop(newest.remove(key)),
                 6 => {
                     // Sound bytes under a key that they are not of.
-                    let others = newest.iter().filter(|o| o.0 != key).map(|o| o.1.clone());
-                    let other = others.last().unwrap_or_default();
+                    let mut others = newest.iter().filter(|o| o.0 != key).map(|o| o.1.clone());
+                    let other = others.next_back().unwrap_or_default();
                     newest.insert(key.clone(), other);
                 }
                 0 => value.truncate(at),

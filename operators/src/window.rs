@@ -351,9 +351,9 @@ pub fn median_in_place(values: &mut [f32]) -> Option<f32> {
 /// The numbers at two ranks inside the slice. Of few numbers the rank of each is counted, which takes few branches.
 fn ranked(values: &mut [f32], ranks: [usize; 2]) -> [f32; 2] {
     match values.len() {
-        ..=8 => Counted::<8> { values, ranks }.run(),
-        ..=16 => widest(Counted::<16> { values, ranks }),
-        ..=32 => widest(Counted::<32> { values, ranks }),
+        0..=8 => Counted::<8> { values, ranks }.run(),
+        9..=16 => widest(Counted::<16> { values, ranks }),
+        17..=32 => widest(Counted::<32> { values, ranks }),
         _ => ranks.map(|rank| *values.select_nth_unstable_by(rank, f32::total_cmp).1),
     }
 }

@@ -2,6 +2,7 @@
 //! In: `auscult run` and `auscult watch` as processes, signals, a failpoint. Out: the alarms of two watchdogs, by their
 //! output, their topic and the program they run; the times they took, as lines.
 
+#![allow(clippy::print_stdout, reason = "says what it measured")]
 #![allow(clippy::unwrap_used, reason = "a test may stop")]
 
 use std::collections::BTreeSet;

@@ -97,7 +97,9 @@ fn offsets(kafka: &Kafka) -> Result<Stands, RunError> {
     let metadata = consumer.fetch_metadata(Some(&topic), SOON).map_err(&asked)?;
     let partitions = metadata.topics().first().map_or(0, |t| t.partitions().len());
     let mut list = TopicPartitionList::new();
-    (0..partitions).for_each(|p| drop(list.add_partition(&topic, p as i32)));
+    for p in 0..partitions {
+        list.add_partition(&topic, p as i32);
+    }
     let mut stands = Stands::new();
     for element in consumer.committed_offsets(list, SOON).map_err(&asked)?.elements() {
         let committed = if let Offset::Offset(at) = element.offset() { at } else { 0 };

@@ -101,7 +101,7 @@ fn play_dumps(args: &Args, plan: &Arc<Plan>, sinks: &mut Sinks) -> Result<Local,
     for (at, path) in args.feed.records.iter().enumerate() {
         let mut dump = Dump::open(path)?;
         let mut newest = EventTime::default();
-        while let Some((key, value)) = dump.next()? {
+        while let Some((key, value)) = dump.next_record()? {
             // As if it had arrived when its last sample was taken; what cannot be read is for the worker to refuse.
             newest = decode::end(&plan.form, &value).map_or(newest, |t| t.max(newest));
             if let Some((at, effects)) = local.append_record(at, newest, key, value) {

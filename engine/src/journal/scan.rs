@@ -41,11 +41,8 @@ impl Scan {
             for (_, after, entry) in &read.entries {
                 end = *after;
                 closed.count(entry);
-                match entry {
-                    Entry::Commit { next, source } => {
-                        (scan.last, scan.next, scan.source) = (Some((number, *after)), *next, *source);
-                    }
-                    _ => {}
+                if let Entry::Commit { next, source } = entry {
+                    (scan.last, scan.next, scan.source) = (Some((number, *after)), *next, *source);
                 }
             }
             scan.closed.extend(closed.last_offset.is_some().then_some(closed));

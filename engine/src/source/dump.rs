@@ -45,7 +45,7 @@ impl Dump {
     ///
     /// # Errors
     /// [`RunError::Io`] if the file cannot be read, [`RunError::Data`] if it ends within a record.
-    pub fn next(&mut self) -> Result<Option<(Bytes, Bytes)>, RunError> {
+    pub fn next_record(&mut self) -> Result<Option<(Bytes, Bytes)>, RunError> {
         while self.ready.is_empty() {
             if !self.fill()? {
                 let (left, path) = (self.begun.len(), self.path.display());
@@ -134,12 +134,13 @@ mod tests {
         out
     }
 
+    #[allow(clippy::type_complexity, reason = "keys and values")]
     fn read(bytes: &[u8], hold: usize) -> Result<Vec<(Vec<u8>, Vec<u8>)>, RunError> {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("part.bin");
         std::fs::write(&path, bytes).unwrap();
         let (mut dump, mut out, mut held) = (Dump::open(&path)?, Vec::new(), VecDeque::new());
-        while let Some((key, value)) = dump.next()? {
+        while let Some((key, value)) = dump.next_record()? {
             out.push((key.to_vec(), value.to_vec()));
             // What is held must stay what it is while blocks are read into again.
             held.push_back((value, out.len() - 1));

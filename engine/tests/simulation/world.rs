@@ -94,7 +94,7 @@ impl World {
     }
 
     fn live(&mut self) {
-        let end = self.logs.iter().filter_map(|l| l.last()).map(|r| since(r)).max().unwrap_or(0);
+        let end = self.logs.iter().filter_map(|l| l.last()).map(since).max().unwrap_or(0);
         // Faults end some time after the last frame; then everything must come to rest.
         let faults_until = end + 8_000_000;
         for step in 0..200_000u64 {

@@ -172,6 +172,7 @@ mod tests {
     }
 
     /// What stands after each word: `r` reported or `d` derived at a time, `a` absent as of a time.
+    #[allow(clippy::type_complexity, reason = "a table of cases")]
     #[test]
     fn an_absence_stands_against_what_was_observed_before() {
         let t = EventTime::from_seconds;

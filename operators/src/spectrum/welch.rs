@@ -143,6 +143,7 @@ impl Kernel for Abreast<'_> {
             *row = &samples[l * hop..][..len];
         }
         let mut sums = [0.0; ABREAST];
+        #[allow(clippy::needless_range_loop, reason = "rows abreast: the inner loop becomes one instruction")]
         for i in 0..len {
             for l in 0..ABREAST {
                 sums[l] += f64::from(rows[l][i]);

@@ -538,7 +538,7 @@ mod tests {
     #[test]
     fn missing_samples_count_as_zero() {
         for len in [50, 1250] {
-            let mut power = WindowedPower::new(vec![1.0; len], vec![0..len]).unwrap();
+            let mut power = WindowedPower::new(vec![1.0; len], std::iter::once(0..len).collect()).unwrap();
             let (mut short, mut long) = ([0.0], [0.0]);
             let mut x = samples(len - 3);
             let a = power.of(&x, &mut short);
