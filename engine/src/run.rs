@@ -1,8 +1,8 @@
 //! The service: carries records to the shards and effects to the sinks, turn by turn.
 //! In: a checked configuration. Out: outputs and offsets in transactions, until told to stop.
 //!
-//! The loop polls, steps and hands over, and never waits: [`committer`] tells and commits on a thread of its own,
-//! [`archiver`] writes files on another, [`restore`] takes partitions over on others. What they have not done yet is
+//! The loop polls, steps and hands over, and never waits: `committer` tells and commits on a thread of its own,
+//! `archiver` writes files on another, `restore` takes partitions over on others. What they have not done yet is
 //! bounded; at the bound partitions are paused.
 
 mod archiver;

@@ -89,12 +89,15 @@ fn killed_and_stopped_is_told_and_a_goodbye_is_not() {
 
     running.kill();
     noticed(&one, "kill -9", "engine.dead");
+    two.wait("engine.dead", true);
     running = site.run();
     one.wait("engine.dead", false);
+    two.wait("engine.dead", false);
     ready(&site);
 
     running.signal("STOP");
     noticed(&one, "SIGSTOP", "engine.dead");
+    two.wait("engine.dead", true);
     running.signal("CONT");
     one.wait("engine.dead", false);
     two.wait("engine.dead", false);
