@@ -11,7 +11,7 @@ use arrow::datatypes::Schema;
 use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, Encoding, ZstdLevel};
 use parquet::errors::ParquetError;
-use parquet::file::properties::WriterProperties;
+use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::schema::types::ColumnPath;
 use thiserror::Error;
 
@@ -100,7 +100,8 @@ impl Table {
 }
 
 fn properties() -> WriterProperties {
-    // Differences of neighbouring counts are small: delta packing, then zstd, gives 0.67 bytes a sample.
+    // Differences of neighbouring counts are small: delta packing gives 0.70 bytes a sample. Compressing that as well
+    // would save 5 % and cost more time than all the rest; nobody asks for the least count of a row group either.
     let counts = ColumnPath::new(vec!["counts".into(), "list".into(), "item".into()]);
     let samples = ColumnPath::new(vec!["samples".into(), "list".into(), "item".into()]);
     WriterProperties::builder()
@@ -108,7 +109,10 @@ fn properties() -> WriterProperties {
         .set_compression(Compression::ZSTD(ZstdLevel::default()))
         .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
         .set_column_dictionary_enabled(counts.clone(), false)
+        .set_column_statistics_enabled(counts.clone(), EnabledStatistics::None)
+        .set_column_compression(counts.clone(), Compression::UNCOMPRESSED)
         .set_column_encoding(counts, Encoding::DELTA_BINARY_PACKED)
-        .set_column_dictionary_enabled(samples, false)
+        .set_column_dictionary_enabled(samples.clone(), false)
+        .set_column_statistics_enabled(samples, EnabledStatistics::None)
         .build()
 }
