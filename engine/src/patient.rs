@@ -11,6 +11,7 @@ use crate::align::{Evidence, Timeline};
 use crate::infer::ModelResult;
 use crate::plan::Plan;
 use crate::risk::RuleState;
+use crate::state;
 
 /// Epochs whose place in the log is remembered, for the evidence of events.
 const EVIDENCE_EPOCHS: usize = 10;
@@ -27,6 +28,8 @@ pub struct Kept {
 /// Where a patient stands in the log, and which of its snapshots are kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Place {
+    /// Fingerprint of the patient, by which its snapshots are told from those of others.
+    pub print: u64,
     /// Offset of its first record: what happens to several patients at one record happens in this order.
     pub first: i64,
     /// Its snapshots, by slot.
@@ -131,8 +134,8 @@ impl Patient {
     /// [`ParamError`] if the plan holds parameters that an operator refuses; `check` finds those first.
     pub fn new(id: PatientId, plan: &Plan, now: EventTime, first: i64) -> Result<Self, ParamError> {
         Ok(Self {
+            place: Place { print: state::print(id.expose().as_bytes()), first, kept: [None; 2] },
             id,
-            place: Place { first, kept: [None; 2] },
             timeline: Timeline::default(),
             last_heard: now,
             // Until the first frame is taken in.

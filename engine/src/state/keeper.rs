@@ -1,12 +1,12 @@
 //! What a worker does for its own recovery: which patient is written when, the mark, and what waits to be installed.
 //! In: offsets and partition time, never a clock. Out: who is due, and the mark.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 
 use auscult_operators::signal::{EventTime, PatientId, Span};
 
 use super::history::{History, Point};
-use super::snapshot::{Header, Loaded, Sections, fold, print};
+use super::snapshot::{Header, Loaded, Sections, fold};
 use super::{Mark, Start};
 use crate::accounts::Accounts;
 use crate::limits;
@@ -36,7 +36,8 @@ pub(crate) struct Keeper {
     counted_below: i64,
     /// Patients that are installed when the log reaches their snapshot, in this order.
     waiting: VecDeque<Loaded>,
-    waiting_at: HashMap<PatientId, i64>,
+    /// Their keys.
+    waiting_keys: HashSet<Vec<u8>>,
     /// Snapshots of patients that are computed anew, since none of them can be used yet.
     standing: HashMap<PatientId, [Option<Kept>; 2]>,
     /// The last second of partition time that was dealt with.
@@ -57,7 +58,7 @@ impl Keeper {
             told_below,
             counted_below: 0,
             waiting: VecDeque::new(),
-            waiting_at: HashMap::new(),
+            waiting_keys: HashSet::new(),
             standing: HashMap::new(),
             second: start.1.map(second),
             oversized: 0,
@@ -69,7 +70,7 @@ impl Keeper {
         let Found { patients, standing } = found;
         let mut keeper = Self::new(plan, (start.offset, start.time), start.told_below, start.archived_below);
         (keeper.counted_below, keeper.standing) = (start.counted_below, standing);
-        keeper.waiting_at = patients.iter().map(|p| (p.patient.id.clone(), p.header.offset)).collect();
+        keeper.waiting_keys = patients.iter().map(|p| p.patient.id.expose().into()).collect();
         keeper.waiting = patients.into();
         keeper
     }
@@ -82,16 +83,13 @@ impl Keeper {
     /// Patients whose snapshot the log has reached.
     pub(crate) fn reached(&mut self, offset: i64) -> Option<Loaded> {
         let loaded = self.waiting.pop_front_if(|w| w.header.offset <= offset)?;
-        self.waiting_at.remove(&loaded.patient.id);
+        self.waiting_keys.remove(loaded.patient.id.expose().as_bytes());
         Some(loaded)
     }
 
     /// Whether a record stands in the snapshot of a patient that is still waiting.
     pub(crate) fn contains(&self, key: &[u8]) -> bool {
-        if self.waiting.is_empty() {
-            return false;
-        }
-        std::str::from_utf8(key).is_ok_and(|id| self.waiting_at.contains_key(&PatientId::new(id)))
+        !self.waiting.is_empty() && self.waiting_keys.contains(key)
     }
 
     /// Patients whose snapshot the log has not reached.
@@ -156,12 +154,7 @@ impl Keeper {
         if patient.place.newest().is_some_and(|n| n.since.is_none() || n.offset > self.archived_below) {
             return None;
         }
-        let header = Header {
-            offset,
-            time,
-            first: patient.place.first,
-            patient: print(patient.id.expose().as_bytes()),
-        };
+        let header = Header { offset, time, first: patient.place.first, patient: patient.place.print };
         let bytes = self.sections.save(header, patient);
         if bytes.len() as u64 > limits::STATE_BYTES.max {
             self.oversized += 1;
@@ -179,9 +172,8 @@ impl Keeper {
         let needs = patients.iter().filter_map(|p| p.place.needs(most));
         let (start, start_time) = self.history.at(needs.min().unwrap_or(most).min(most));
         let kept = patients.iter().fold((0, 0), |all, p| {
-            let id = print(p.id.expose().as_bytes());
             let stands = p.place.kept.iter().enumerate().filter_map(|(slot, k)| Some((slot, (*k)?.offset)));
-            stands.fold(all, |all, (slot, offset)| fold(all, id, slot, offset))
+            stands.fold(all, |all, (slot, offset)| fold(all, p.place.print, slot, offset))
         });
         let (archived_below, accounts) = (self.archived_below, accounts.clone());
         Mark { offset, start, start_time, archived_below, kept, accounts }

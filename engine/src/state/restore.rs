@@ -58,15 +58,13 @@ pub struct Restore {
     mark: Option<Mark>,
     /// Only looked up, and sorted before use.
     patients: HashMap<Vec<u8>, [Slot; 2]>,
-    /// Whether there is any snapshot.
-    snapshots: bool,
     report: Report,
 }
 
 impl Restore {
     /// Nothing read yet.
     pub fn new(plan: Arc<Plan>) -> Self {
-        Self { plan, mark: None, patients: HashMap::new(), snapshots: false, report: Report::default() }
+        Self { plan, mark: None, patients: HashMap::new(), report: Report::default() }
     }
 
     /// Takes in one record. One that cannot be read does not replace an older one that can.
@@ -110,10 +108,9 @@ impl Restore {
             archived_below: if archive { 0 } else { i64::MAX },
         };
         let patients = std::mem::take(&mut self.patients);
-        self.snapshots = !patients.is_empty();
         let (mut found, mut accounts) = (Found::default(), Accounts::default());
         // Without a mark nobody knows how far back to read: everything is read again, and no snapshot is needed.
-        if let Some(mark) = self.usable_mark(told_below) {
+        if let Some(mark) = self.usable_mark(told_below, !patients.is_empty()) {
             (start.offset, start.time, start.counted_below) = (mark.start, mark.start_time, mark.offset);
             if archive {
                 // An archive that is new here begins where this process begins to tell.
@@ -160,9 +157,9 @@ impl Restore {
 
     /// The mark, unless it is ahead of what the group has committed: then the group is new, or its offsets were set
     /// back, and everything is told again.
-    fn usable_mark(&mut self, told_below: i64) -> Option<Mark> {
+    fn usable_mark(&mut self, told_below: i64, snapshots: bool) -> Option<Mark> {
         let Some(mark) = self.mark.take() else {
-            if self.snapshots {
+            if snapshots {
                 self.missing("there are snapshots and no mark".into());
             }
             return None;

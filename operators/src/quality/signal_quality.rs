@@ -372,16 +372,7 @@ pub static SPEC: Spec = Spec {
         looks like a beat cannot be told from one here. Differs from its sources in being causal, in fixed \
         memory, and graded instead of a vote of beat detectors. Codes of quality_state: 0 good, 1 noisy, 2 \
         saturated, 3 flat, 4 missing.",
-    reads: &[
-        Kind::Ecg,
-        Kind::Ppg,
-        Kind::Pressure,
-        Kind::VenousPressure,
-        Kind::Respiration,
-        Kind::Capnogram,
-        Kind::Eeg,
-        Kind::Motion,
-    ],
+    reads: Kind::WAVES,
     writes: &[
         Output { name: "signal_quality", unit: "1", summary: "Quality of the channel, 0 to 1", feeds: "" },
         Output {

@@ -39,6 +39,18 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// Every kind that carries evenly spaced samples.
+    pub const WAVES: &'static [Kind] = &[
+        Kind::Ecg,
+        Kind::Ppg,
+        Kind::Pressure,
+        Kind::VenousPressure,
+        Kind::Respiration,
+        Kind::Capnogram,
+        Kind::Eeg,
+        Kind::Motion,
+    ];
+
     /// Whether the channel carries evenly spaced samples.
     pub const fn is_wave(self) -> bool {
         !matches!(self, Kind::Numeric | Kind::Laboratory | Kind::Context)

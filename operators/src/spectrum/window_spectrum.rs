@@ -279,16 +279,7 @@ pub static SPEC: Spec = Spec {
         bits, all else in 64). Units are those of the channel. A window with a gap that is not bridged, or cut short, \
         is told as missing with the reason; bridged samples lower its quality. Off until channels are named. The \
         bands see what the conditioning filters let through: see conditioning.band_pass.",
-    reads: &[
-        Kind::Ecg,
-        Kind::Ppg,
-        Kind::Pressure,
-        Kind::VenousPressure,
-        Kind::Respiration,
-        Kind::Capnogram,
-        Kind::Eeg,
-        Kind::Motion,
-    ],
+    reads: Kind::WAVES,
     writes: &[
         output("window_samples", "1", "samples in the window"),
         output("window_rms", "{channel}", "root mean square of the window, in the unit of the channel"),

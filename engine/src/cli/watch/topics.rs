@@ -55,7 +55,7 @@ pub(super) enum Heard {
     All,
     /// Something that says nothing.
     Other,
-    /// Nothing more for now.
+    /// No record is waiting.
     Nothing,
 }
 
