@@ -25,6 +25,7 @@ pub use envelope::{Unreadable, VERSION};
 pub(crate) use keeper::{Found, Keeper};
 pub use mark::Mark;
 pub use restore::{Report, Restore, Start};
+pub use snapshot::Standing;
 pub(crate) use snapshot::print;
 
 /// Key of the mark.

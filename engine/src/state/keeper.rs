@@ -6,7 +6,7 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use auscult_operators::signal::{EventTime, PatientId, Span};
 
 use super::history::{History, Point};
-use super::snapshot::{Header, Loaded, Sections, fold};
+use super::snapshot::{Header, Loaded, Sections, Standing};
 use super::{Mark, Start};
 use crate::accounts::Accounts;
 use crate::limits;
@@ -171,10 +171,11 @@ impl Keeper {
         let most = self.archived_below.min(offset);
         let needs = patients.iter().filter_map(|p| p.place.needs(most));
         let (start, start_time) = self.history.at(needs.min().unwrap_or(most).min(most));
-        let kept = patients.iter().fold((0, 0), |all, p| {
-            let stands = p.place.kept.iter().enumerate().filter_map(|(slot, k)| Some((slot, (*k)?.offset)));
-            stands.fold(all, |all, (slot, offset)| fold(all, p.place.print, slot, offset))
-        });
+        let mut kept = Standing::default();
+        for place in patients.iter().map(|p| &p.place) {
+            let slots = place.kept.iter().enumerate().filter_map(|(slot, k)| Some((slot, (*k)?.offset)));
+            slots.for_each(|(slot, offset)| kept.add(place.print, slot, offset));
+        }
         let (archived_below, accounts) = (self.archived_below, accounts.clone());
         Mark { offset, start, start_time, archived_below, kept, accounts }
     }

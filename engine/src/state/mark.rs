@@ -7,6 +7,7 @@ use auscult_operators::signal::EventTime;
 use serde::{Deserialize, Serialize};
 
 use super::envelope::{self, Unreadable};
+use super::snapshot::Standing;
 use crate::accounts::Accounts;
 use crate::decode;
 
@@ -21,8 +22,8 @@ pub struct Mark {
     pub start_time: Option<EventTime>,
     /// Archive files hold every record below this offset; `i64::MAX` without an archive.
     pub archived_below: i64,
-    /// The snapshots that stand: how many, and their fingerprints folded into one.
-    pub kept: (u64, u64),
+    /// The snapshots that stand.
+    pub kept: Standing,
     /// What became of every frame below `offset`.
     pub accounts: Accounts,
 }
@@ -33,7 +34,7 @@ struct Written {
     start: i64,
     start_time: Option<EventTime>,
     archived_below: i64,
-    kept: (u64, u64),
+    kept: Standing,
     counts: [u64; 4],
     rejects: Vec<(u16, u64)>,
 }
@@ -94,8 +95,10 @@ mod tests {
             Accounts { processed: 5, duplicate: 4, late: 3, ticks: 2, rejects: BTreeMap::new() };
         decode::CODES.iter().for_each(|c| accounts.rejected(c.0));
         let start_time = Some(EventTime::from_seconds(9));
+        let mut kept = Standing::default();
+        kept.add(7, 1, 50);
         let mark =
-            Mark { offset: 99, start: 7, start_time, archived_below: i64::MAX, kept: (3, 99), accounts };
+            Mark { offset: 99, start: 7, start_time, archived_below: i64::MAX, kept, accounts };
         assert_eq!(Mark::load(&mark.save()).unwrap(), mark);
     }
 }

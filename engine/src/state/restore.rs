@@ -8,7 +8,7 @@ use std::sync::Arc;
 use auscult_operators::signal::{EventTime, PatientId};
 
 use super::Found;
-use super::snapshot::{Header, Sections, fold, print};
+use super::snapshot::{Header, Sections, Standing, print};
 use super::{Key, Mark, Unreadable, key_of};
 use crate::accounts::Accounts;
 use crate::patient::Kept;
@@ -118,10 +118,10 @@ impl Restore {
             }
             accounts = mark.accounts.clone();
             let sections = Sections::of(&self.plan);
-            self.all_there(&mark, &patients, &mut start);
+            let trusted = self.trusted(&mark, &patients, &mut start);
             for (id, slots) in patients {
                 let most = mark.archived_below.min(told_below);
-                self.patient(&sections, &id, &slots, most, &mut start, &mut found);
+                self.patient(&sections, (&id, &slots), (trusted, most), &mut start, &mut found);
             }
         }
         self.report.restored = found.patients.len();
@@ -130,25 +130,36 @@ impl Restore {
         (worker, start, self.report)
     }
 
-    /// Whether the snapshots that the mark knows are there. Damaged ones are dealt with patient by patient; but of one
-    /// that is not there at all, or is an older one, nothing tells: the log is read from its beginning.
-    fn all_there(&mut self, mark: &Mark, patients: &HashMap<Vec<u8>, [Slot; 2]>, start: &mut Start) {
-        let (mut here, mut damaged) = ((0, 0), 0);
+    /// Whether the snapshots are those that the mark knows. Of a damaged one nobody knows which it was: then any other
+    /// may be an older one than it should be. Of one that is not there at all nothing tells where to begin: the log is
+    /// read from its beginning.
+    fn trusted(
+        &mut self,
+        mark: &Mark,
+        patients: &HashMap<Vec<u8>, [Slot; 2]>,
+        start: &mut Start,
+    ) -> bool {
+        let (mut here, mut damaged) = (Standing::default(), false);
         for (id, slots) in patients {
             let id = print(id);
             for (slot, found) in slots.iter().enumerate() {
                 match &found.good {
-                    _ if found.damaged => damaged += 1,
-                    Some((header, _)) => here = fold(here, id, slot, header.offset),
-                    None => {}
+                    Some((header, _)) if !found.damaged => here.add(id, slot, header.offset),
+                    _ if found.damaged => {
+                        damaged = true;
+                        here.add(id, slot, 0);
+                    }
+                    _ => {}
                 }
             }
         }
-        if here.0 + damaged < mark.kept.0 || damaged == 0 && here != mark.kept {
-            let why = format!("there are {} snapshots, the mark knows of {} others", here.0, mark.kept.0);
+        let exact = !damaged && here == mark.kept;
+        if !exact && !(damaged && here.same_slots(&mark.kept)) {
+            let why = format!("there are {} snapshots, the mark knows of {} others", here.count, mark.kept.count);
             self.missing(why);
             (start.offset, start.time) = (0, None);
         }
+        exact
     }
 
     fn missing(&mut self, why: String) {
@@ -172,14 +183,13 @@ impl Restore {
         Some(mark)
     }
 
-    /// One patient from the newest snapshot at or below `most` that can be read whole. If a newer one could not, the
-    /// log is read from further back.
+    /// One patient from the newest snapshot at or below `most` that can be read whole. If a newer one could not, or it
+    /// is not known whether there was one, the log is read from further back.
     fn patient(
         &mut self,
         sections: &Sections,
-        id: &[u8],
-        slots: &[Slot; 2],
-        most: i64,
+        (id, slots): (&[u8], &[Slot; 2]),
+        (trusted, most): (bool, i64),
         start: &mut Start,
         found: &mut Found,
     ) {
@@ -193,11 +203,9 @@ impl Restore {
             match sections.load(name, bytes, &self.plan) {
                 Ok(mut loaded) => {
                     loaded.patient.place.kept = kept;
-                    if failed {
-                        self.report.fell_back += 1;
-                        if header.offset < start.offset {
-                            (start.offset, start.time) = (header.offset, header.time);
-                        }
+                    self.report.fell_back += usize::from(failed);
+                    if (failed || !trusted) && header.offset < start.offset {
+                        (start.offset, start.time) = (header.offset, header.time);
                     }
                     self.report.anew += loaded.anew;
                     return found.patients.push(loaded);

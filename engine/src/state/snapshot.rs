@@ -154,10 +154,28 @@ pub(crate) fn print(id: &[u8]) -> u64 {
     digest(&[id])
 }
 
-/// Adds one snapshot that stands in a slot to their number and folded fingerprints.
-pub(crate) fn fold(all: (u64, u64), patient: u64, slot: usize, offset: i64) -> (u64, u64) {
-    let mixed = (patient ^ (offset as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15)).rotate_left(7 + slot as u32);
-    (all.0 + 1, all.1 ^ mixed.wrapping_mul(0xd6e8_feb8_6659_fd93))
+/// Which snapshots stand: how many, in which slots of which patients, and of which offsets, each folded into one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Standing {
+    pub(crate) count: u64,
+    pub(crate) slots: u64,
+    pub(crate) offsets: u64,
+}
+
+impl Standing {
+    /// Adds one snapshot; 0 for an offset that is not known.
+    pub(crate) fn add(&mut self, patient: u64, slot: usize, offset: i64) {
+        let place = patient.rotate_left(7 + slot as u32);
+        self.count += 1;
+        self.slots ^= place.wrapping_mul(0xd6e8_feb8_6659_fd93);
+        let mixed = place ^ (offset as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        self.offsets ^= mixed.wrapping_mul(0xd6e8_feb8_6659_fd93);
+    }
+
+    /// Whether the same slots are filled.
+    pub(crate) fn same_slots(&self, other: &Self) -> bool {
+        (self.count, self.slots) == (other.count, other.slots)
+    }
 }
 
 /// A patient as read.
