@@ -51,3 +51,23 @@ pub fn poll<T>(limit: Duration, mut probe: impl FnMut() -> Option<T>) -> Option<
         std::thread::sleep(Duration::from_millis(50));
     }
 }
+
+/// Whether folders of runs stay, to be looked at: `AUSCULT_KEEP` is in the environment.
+///
+/// ```
+/// assert_eq!(auscult_tests::keep(), std::env::var_os("AUSCULT_KEEP").is_some());
+/// ```
+pub fn keep() -> bool {
+    std::env::var_os("AUSCULT_KEEP").is_some()
+}
+
+/// A temporary folder, gone when it is dropped unless [`keep`] says otherwise.
+///
+/// ```
+/// let folder = auscult_tests::scratch("auscult-example-");
+/// assert!(folder.path().is_dir());
+/// ```
+pub fn scratch(prefix: &str) -> tempfile::TempDir {
+    let made = tempfile::Builder::new().prefix(prefix).disable_cleanup(keep()).tempdir();
+    made.expect("temporary folder")
+}

@@ -129,7 +129,7 @@ impl Default for Options<'_> {
 impl Site {
     /// Writes the configuration; nothing runs yet.
     pub fn new(client: &Client, options: &Options<'_>) -> Self {
-        let dir = tempfile::Builder::new().prefix("auscult-site-").tempdir().expect("temporary folder");
+        let dir = crate::scratch("auscult-site-");
         let prefix = format!("{}.", client.unique("site"));
         let listen = format!("127.0.0.1:{}", free_ports(1)[0]);
         let archive = options.archive.map_or_else(|| dir.path().join("archive"), Path::to_path_buf);

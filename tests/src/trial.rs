@@ -308,6 +308,9 @@ impl Trial {
 
     /// Drains, stops the services, and compares all that was told with the uninterrupted run.
     pub fn verdict(mut self, engines: &mut [Engine], report: &mut Report) -> Measure {
+        if crate::keep() {
+            report.note(format!("kept: {} {}", self.site.client.bootstrap(), self.site.folder().display()));
+        }
         self.drain(engines, report);
         let alone = if let [engine] = &*engines { Some(self.accounts(engine)) } else { None };
         for engine in engines.iter_mut().filter(|e| e.running.is_some()) {

@@ -150,7 +150,7 @@ impl Broker {
     fn launch(&mut self) {
         let properties = self.dir.path().join("server.properties");
         let start = self.java(self.heap_mib).args(["kafka.Kafka"]).args([properties]);
-        let start = start.remove_when_orphaned(self.dir.path());
+        let start = if crate::keep() { start } else { start.remove_when_orphaned(self.dir.path()) };
         self.running = Some(start.spawn(self.dir.path(), "broker"));
     }
 
@@ -207,8 +207,7 @@ fn try_start(nodes: usize, extra: &[(&str, &str)], proxied: bool) -> Result<Vec<
     let heap_mib = if nodes == 1 { 512 } else { 256 };
     let mut started = Vec::with_capacity(nodes);
     for id in 1..=nodes {
-        let dir = tempfile::Builder::new().prefix("auscult-kafka-").tempdir();
-        let dir = dir.map_err(|e| format!("cannot create a temporary folder: {e}"))?;
+        let dir = crate::scratch("auscult-kafka-");
         let proxy = proxied.then(|| Proxy::start(&format!("127.0.0.1:{}", behind[id - 1])));
         let through = proxy.as_ref().map(|p| (behind[id - 1], p.port()));
         let text = properties(id, brokers[id - 1], controllers, through, dir.path(), extra);
