@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use auscult::align::{Sealed, Timeline};
+use auscult::align::{Epochs, Timeline};
 use auscult_benches::workload::{frames, samples, size};
 use auscult_operators::signal::{Frame, Span};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
@@ -15,12 +15,15 @@ fn alignment(c: &mut Criterion) {
     let shared: Vec<Arc<Frame>> = ward.iter().cloned().map(Arc::new).collect();
     let all = || {
         let mut timelines = vec![Timeline::default(); size.beds];
-        let (mut sealed, mut handed_on): (Vec<Sealed>, usize) = (Vec::new(), 0);
+        let (mut sealed, mut handed_on) = (Epochs::default(), 0);
         for (i, frame) in shared.iter().enumerate() {
             let timeline = &mut timelines[i % size.beds];
             timeline.take(frame, i as i64);
             timeline.seal_due(Span::from_seconds(2.0), &mut sealed);
-            handed_on += sealed.drain(..).map(|s| s.raw.len()).sum::<usize>();
+            while let Some(s) = sealed.pop() {
+                handed_on += s.raw.len();
+                sealed.give_back(s);
+            }
         }
         handed_on
     };

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use auscult::align::{Sealed, Timeline};
+use auscult::align::{Epochs, Sealed, Timeline};
 use auscult::decode::{Decoded, decode};
 use auscult::worker::{Event, Placed, Worker};
 use auscult_operators::filter::{
@@ -78,11 +78,11 @@ fn step() -> usize {
 }
 
 /// The epochs of the ward, bed after bed.
-fn epochs(mut each: impl FnMut(usize, usize, Sealed), counted: bool) -> usize {
+fn epochs(mut each: impl FnMut(usize, usize, &Sealed), counted: bool) -> usize {
     let ward: Vec<Arc<Frame>> = frames(SIZE).into_iter().map(Arc::new).collect();
     let mut seen = 0;
     for bed in 0..SIZE.beds {
-        let (mut timeline, mut sealed) = (Timeline::default(), Vec::new());
+        let (mut timeline, mut sealed) = (Timeline::default(), Epochs::default());
         for (second, frame) in ward.iter().skip(bed).step_by(SIZE.beds).enumerate() {
             let mut take = || {
                 timeline.take(frame, second as i64);
@@ -93,7 +93,11 @@ fn epochs(mut each: impl FnMut(usize, usize, Sealed), counted: bool) -> usize {
             } else {
                 take()
             }
-            sealed.drain(..).for_each(|s| each(bed, second, s));
+            while !sealed.is_empty() {
+                let s = sealed.remove(0);
+                each(bed, second, &s);
+                sealed.give_back(s);
+            }
             seen += usize::from(second >= WARM_S);
         }
     }
@@ -139,8 +143,8 @@ fn operator(counted: &'static Spec) -> usize {
     epochs(
         |bed, second, sealed| {
             let (operators, conditioner, values) = &mut beds[bed];
-            let clean = conditioner.clean(&sealed);
-            observe(values, &sealed);
+            let clean = conditioner.clean(sealed);
+            observe(values, sealed);
             let run = |r: &auscult::align::RunMeta| Run {
                 channel: r.channel,
                 rate: r.rate,
@@ -200,7 +204,7 @@ fn news2() -> usize {
     let mut n = 0;
     epochs(
         |_, second, sealed| {
-            observe(&mut values, &sealed);
+            observe(&mut values, sealed);
             let now: EventTime = sealed.start + Span::EPOCH;
             let mut evaluate = || drop((score::SCORES[0].evaluate)(&values, now));
             if second >= WARM_S {

@@ -7,6 +7,7 @@ mod sequence;
 #[cfg(test)]
 mod tests;
 
+use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
 use auscult_operators::signal::frame::{Command, DeviceStatus, Observation};
@@ -60,7 +61,54 @@ pub struct Evidence {
     pub sources: Vec<(Arc<str>, u64, u64)>,
 }
 
+/// Sealed epochs in order, and the memory of those that were used: nothing is allocated for an epoch but at first.
+#[derive(Debug, Default)]
+pub struct Epochs {
+    list: Vec<Sealed>,
+    spare: Vec<Sealed>,
+    cuts: Vec<Cut>,
+}
+
+/// Used epochs whose memory is kept.
+const SPARE_EPOCHS: usize = 128;
+
+impl Epochs {
+    /// Keeps the memory of an epoch that was used.
+    pub fn give_back(&mut self, mut used: Sealed) {
+        if self.spare.len() == SPARE_EPOCHS {
+            return;
+        }
+        used.runs.clear();
+        used.raw.clear();
+        used.observations.clear();
+        used.commands.clear();
+        used.devices.clear();
+        used.ended = false;
+        used.evidence.clear();
+        self.spare.push(used);
+    }
+}
+
+impl Deref for Epochs {
+    type Target = Vec<Sealed>;
+    fn deref(&self) -> &Vec<Sealed> {
+        &self.list
+    }
+}
+
+impl DerefMut for Epochs {
+    fn deref_mut(&mut self) -> &mut Vec<Sealed> {
+        &mut self.list
+    }
+}
+
 impl Evidence {
+    /// Forgets everything but keeps the memory.
+    pub fn clear(&mut self) {
+        self.offsets = None;
+        self.sources.clear();
+    }
+
     /// Widens this to hold the other.
     pub fn merge(&mut self, other: &Evidence) {
         if let Some((a, b)) = other.offsets {
@@ -105,6 +153,9 @@ mod named {
         Ok(plain.into_iter().map(|(n, a, b)| (n.into(), a, b)).collect())
     }
 }
+
+/// Used frames of a patient whose memory is kept.
+const SPARE_COUNTS: usize = 2;
 
 /// Counts that the aligner keeps beside the accounts of frames.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -189,6 +240,9 @@ pub struct Timeline {
     /// Ordered by time, source, session, sequence.
     pending: Vec<Pending>,
     clocks: Vec<Clock>,
+    /// Memory of frames that were used.
+    #[serde(skip)]
+    spare: Vec<Vec<usize>>,
     /// Counts of samples.
     pub counts: SampleCounts,
 }
@@ -201,7 +255,9 @@ impl Timeline {
             other => return other,
         }
         let sealed_to = self.sealed_to.unwrap_or(EventTime::from_micros(i64::MIN));
-        let taken: Vec<usize> = frame.waves.iter().map(|w| grid::samples_before(w, sealed_to)).collect();
+        let mut taken = self.spare.pop().unwrap_or_default();
+        taken.clear();
+        taken.extend(frame.waves.iter().map(|w| grid::samples_before(w, sealed_to)));
         if !taken.is_empty() && frame.waves.iter().zip(&taken).all(|(w, n)| *n >= w.samples.len()) {
             return Fate::Late;
         }
@@ -217,7 +273,7 @@ impl Timeline {
 
     /// Seals every epoch whose end the patient time has passed: the newest event time less the lateness; or all
     /// that is there, once every source has ended.
-    pub fn seal_due(&mut self, lateness: Span, out: &mut Vec<Sealed>) {
+    pub fn seal_due(&mut self, lateness: Span, out: &mut Epochs) {
         let Some(newest) = self.newest else { return };
         if self.sources.all_ended() {
             let before = out.len();
@@ -226,7 +282,7 @@ impl Timeline {
             if let Some(start) =
                 self.sealed_to.filter(|_| out[before..].last().is_some_and(|s| !s.runs.is_empty()))
             {
-                out.push(self.seal_one(start));
+                self.seal_one(start, out);
                 self.sealed_to = Some(start + Span::EPOCH);
             }
             if let Some(last) = out[before..].last_mut() {
@@ -244,7 +300,7 @@ impl Timeline {
     }
 
     /// Seals everything that has arrived: the patient has fallen quiet, or all sources ended.
-    pub fn seal_all(&mut self, out: &mut Vec<Sealed>) {
+    pub fn seal_all(&mut self, out: &mut Epochs) {
         // The end of a sample may reach into an epoch that holds nothing yet: what counts is where it begins.
         let last = |p: &Pending| {
             let waiting = p.frame.waves.iter().zip(&p.taken).filter(|(w, n)| **n < w.samples.len());
@@ -270,7 +326,7 @@ impl Timeline {
         self.sources.all_ended()
     }
 
-    fn seal_to(&mut self, to: EventTime, out: &mut Vec<Sealed>) {
+    fn seal_to(&mut self, to: EventTime, out: &mut Epochs) {
         let Some(first) = self.pending.first() else { return };
         let mut start = self.sealed_to.unwrap_or(first.frame.time.epoch_start());
         if start >= to {
@@ -286,16 +342,17 @@ impl Timeline {
                 }
                 _ => self.empty += 1,
             }
-            out.push(self.seal_one(start));
+            self.seal_one(start, out);
             start = start + Span::EPOCH;
         }
         self.sealed_to = Some(start);
     }
 
-    fn seal_one(&mut self, start: EventTime) -> Sealed {
+    fn seal_one(&mut self, start: EventTime, out: &mut Epochs) {
         let end = start + Span::EPOCH;
-        let mut sealed = Sealed { start, ..Sealed::default() };
-        let mut cuts: Vec<Cut> = Vec::new();
+        let Epochs { list, spare, cuts } = out;
+        let mut sealed = Sealed { start, ..spare.pop().unwrap_or_default() };
+        cuts.clear();
         for (i, p) in self.pending.iter_mut().enumerate().take_while(|(_, p)| p.frame.time < end) {
             let mut used = !p.told;
             if !p.told {
@@ -316,15 +373,21 @@ impl Timeline {
                 sealed.evidence.add(p.offset, &p.frame);
             }
         }
-        cuts.sort_by_key(|c| (c.channel, c.pending, c.wave));
+        cuts.sort_unstable_by_key(|c| (c.channel, c.pending, c.wave));
         sealed.raw.reserve_exact(cuts.iter().map(|c| c.to - c.from).sum());
         sealed.runs.reserve_exact(cuts.chunk_by(|a, b| a.channel == b.channel).count());
-        for cut in &cuts {
+        for cut in cuts.iter() {
             let wave = &self.pending[cut.pending].frame.waves[cut.wave];
             grid::append(&mut self.clocks, wave, cut, &mut sealed, &mut self.counts);
         }
-        self.pending
-            .retain(|p| !(p.told && p.frame.waves.iter().zip(&p.taken).all(|(w, n)| *n >= w.samples.len())));
-        sealed
+        let spare = &mut self.spare;
+        self.pending.retain_mut(|p| {
+            let used = p.told && p.frame.waves.iter().zip(&p.taken).all(|(w, n)| *n >= w.samples.len());
+            if used && spare.len() < SPARE_COUNTS {
+                spare.push(std::mem::take(&mut p.taken));
+            }
+            !used
+        });
+        list.push(sealed);
     }
 }

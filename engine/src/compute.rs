@@ -61,13 +61,27 @@ impl Computed {
     }
 }
 
-/// The chains in use, one for each kind of channel and rate met so far.
+/// What computing keeps from chunk to chunk: nothing of it is a patient's.
 #[derive(Default)]
 pub(crate) struct Chains {
+    /// The chains in use, one for each kind of channel and rate met so far.
     list: Vec<(Kind, Hertz, Option<Cascade>)>,
+    /// Of each operator the readings that feed a quantity.
+    feeds: Vec<Vec<(&'static str, ChannelId)>>,
+    /// Memory for runs.
+    runs: Vec<Run<'static>>,
 }
 
 impl Chains {
+    pub(crate) fn of(plan: &Plan) -> Self {
+        let feeds = |spec: &Spec| {
+            let fed = spec.writes.iter().filter(|o| !o.feeds.is_empty());
+            fed.filter_map(|o| Some((o.name, ChannelId::named(o.feeds)?))).collect()
+        };
+        let feeds = plan.operators.iter().map(|(spec, _)| feeds(spec)).collect();
+        Self { feeds, ..Self::default() }
+    }
+
     fn position(&mut self, kind: Kind, rate: Hertz, params: &Conditioning) -> usize {
         if let Some(at) = self.list.iter().position(|c| c.0 == kind && c.1 == rate) {
             return at;
@@ -144,6 +158,7 @@ pub(crate) fn condition(
 /// answers. Returns how many did not wait.
 pub(crate) fn compute(
     plan: &Plan,
+    chains: &mut Chains,
     patients: &mut [Patient],
     work: &mut [Work],
     computed: &mut [Computed],
@@ -161,7 +176,7 @@ pub(crate) fn compute(
                 observe(&mut patients[w.patient], sealed);
             }
         }
-        operate(plan, patients, works, outs);
+        operate(chains, patients, works, outs);
         for (w, c) in works.iter_mut().zip(outs.iter_mut()) {
             let Item::Epoch(sealed) = &w.item else { continue };
             let (patient, end) = (&patients[w.patient], sealed.start + Span::EPOCH);
@@ -223,8 +238,8 @@ struct Part<'a> {
 }
 
 /// Runs the operators over epochs of different patients, one operator after the other, and stores what they feed.
-fn operate(plan: &Plan, patients: &mut [Patient], work: &[Work], computed: &mut [Computed]) {
-    let mut runs: Vec<Run<'_>> = Vec::with_capacity(8 * work.len());
+fn operate(chains: &mut Chains, patients: &mut [Patient], work: &[Work], computed: &mut [Computed]) {
+    let mut runs: Vec<Run<'_>> = emptied(std::mem::take(&mut chains.runs));
     let mut parts: Vec<Part<'_>> = Vec::with_capacity(work.len());
     for (w, c) in work.iter().zip(computed) {
         let Item::Epoch(sealed) = &w.item else { continue };
@@ -239,25 +254,32 @@ fn operate(plan: &Plan, patients: &mut [Patient], work: &[Work], computed: &mut 
         }
         parts.push(Part { patient: w.patient, start: sealed.start, runs: from..runs.len(), readings });
     }
-    for (k, (spec, _)) in plan.operators.iter().enumerate() {
+    for (k, feeds) in chains.feeds.iter().enumerate() {
         for Part { patient, start, runs: span, readings } in &mut parts {
             let Patient { operators, values, .. } = &mut patients[*patient];
             let before = readings.items.len();
             operators[k].apply(&Epoch { start: *start, runs: &runs[span.clone()], values }, readings);
+            if feeds.is_empty() {
+                continue;
+            }
             for reading in &readings.items[before..] {
-                feed(values, spec, reading);
+                feed(values, feeds, reading);
             }
         }
     }
+    chains.runs = emptied(runs);
+}
+
+/// The memory of a list, for a list of the same shape.
+fn emptied<'a>(mut list: Vec<Run<'_>>) -> Vec<Run<'a>> {
+    list.clear();
+    list.into_iter().filter_map(|_| None).collect()
 }
 
 /// A reading of good quality becomes a derived value of the quantity that its card says it feeds.
-fn feed(values: &mut Values, spec: &Spec, reading: &Reading) {
+fn feed(values: &mut Values, feeds: &[(&str, ChannelId)], reading: &Reading) {
     let Ok(value) = reading.value else { return };
-    let Some(output) = spec.writes.iter().find(|o| !o.feeds.is_empty() && o.name == reading.name) else {
-        return;
-    };
-    let Some(channel) = ChannelId::named(output.feeds) else { return };
+    let Some((_, channel)) = feeds.iter().find(|f| f.0 == reading.name).copied() else { return };
     let valid_until = reading.time + DERIVED_HOLD.min(channel.row().hold);
     let (observed_at, quality) = (reading.time, reading.quality);
     values.store(channel, Observed { value, observed_at, valid_until, quality, origin: Origin::Derived });

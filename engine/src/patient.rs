@@ -179,10 +179,10 @@ impl Patient {
         (!self.silent).then(|| self.last_heard + wait)
     }
 
-    /// Remembers the place in the log of one epoch.
-    pub fn remember(&mut self, evidence: Evidence) {
+    /// Remembers the place in the log of one epoch, and gives that of the one that is forgotten for it.
+    pub fn remember(&mut self, evidence: &mut Evidence) {
         self.evidence_at = (self.evidence_at + 1) % EVIDENCE_EPOCHS;
-        self.evidence[self.evidence_at] = evidence;
+        std::mem::swap(&mut self.evidence[self.evidence_at], evidence);
     }
 
     /// The place in the log of the last ten epochs.

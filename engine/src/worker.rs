@@ -8,7 +8,7 @@ use std::sync::Arc;
 use auscult_operators::signal::{EventTime, Frame, PatientId, Span};
 
 use crate::accounts::Accounts;
-use crate::align::{Fate, SampleCounts, Sealed};
+use crate::align::{Epochs, Fate, SampleCounts, Sealed};
 use crate::compute::{self, Chains, Computed};
 use crate::decode::{self, Decoded, Reject};
 use crate::effects::{Effect, Effects};
@@ -94,17 +94,17 @@ pub struct Worker {
     patients_max: u64,
     work: Vec<Work>,
     computed: Vec<Computed>,
-    sealed: Vec<Sealed>,
+    sealed: Epochs,
 }
 
 impl Worker {
     /// A worker that has seen nothing.
     pub fn new(plan: Arc<Plan>) -> Self {
-        let models = Models::of(&plan);
+        let (models, chains) = (Models::of(&plan), Chains::of(&plan));
         Self {
             plan,
             models,
-            chains: Chains::default(),
+            chains,
             patients: Vec::new(),
             index: HashMap::new(),
             partition_time: None,
@@ -116,7 +116,7 @@ impl Worker {
             patients_max: limits::SHARD_PATIENTS.max,
             work: Vec::new(),
             computed: Vec::new(),
-            sealed: Vec::new(),
+            sealed: Epochs::default(),
         }
     }
 
@@ -182,16 +182,20 @@ impl Worker {
 
     /// Hops 4 to 6 for all work at hand.
     fn walk(&mut self, effects: &mut Effects) {
-        let Self { plan, chains, patients, work, computed, models, .. } = self;
+        let Self { plan, chains, patients, work, computed, models, sealed, .. } = self;
         compute::condition(plan, chains, patients, work, computed);
         let judge = |p: &mut Patient, w: &mut Work, c: &mut Computed| risk::judge(plan, p, w, c, effects);
-        let judged = compute::compute(plan, patients, work, computed, judge);
+        let judged = compute::compute(plan, chains, patients, work, computed, judge);
         let (waiting, computed) = (&mut work[judged..], &mut computed[judged..]);
         infer::infer(models, computed);
         for (w, c) in waiting.iter_mut().zip(computed) {
             risk::judge(plan, &mut patients[w.patient], w, c, effects);
         }
-        work.clear();
+        for used in work.drain(..) {
+            if let Item::Epoch(epoch) = used.item {
+                sealed.give_back(epoch);
+            }
+        }
     }
 
     /// Hop 3: what the frame is, and the epochs it seals.

@@ -7,7 +7,7 @@ mod common;
 
 use std::sync::Arc;
 
-use auscult::align::Timeline;
+use auscult::align::{Epochs, Timeline};
 use auscult::decode::{Decoded, decode};
 use auscult::effects::Effect;
 use auscult::source::recording;
@@ -43,7 +43,7 @@ fn one_record_through_the_hops() {
         );
 
     // 3 align: frames to whole seconds of event time, sealed once newer ones have come.
-    let (mut timeline, mut sealed) = (Timeline::default(), Vec::new());
+    let (mut timeline, mut sealed) = (Timeline::default(), Epochs::default());
     let mut fates = Vec::new();
     for (offset, f) in [second(0), second(1), second(2), second(1)].into_iter().enumerate() {
         fates.push(timeline.take(&Arc::new(f), 41 + offset as i64));

@@ -101,18 +101,71 @@ impl Ring {
         }
     }
 
-    /// What falls out as each of `xs` is added; zero where nothing does, as the ring still fills.
+    /// Adds numbers in order and writes the sum of those held after each, of which the last one was `sum`. The sum is
+    /// made anew after number `renewed` and then once per turn of the ring; between, it follows what comes and falls
+    /// out.
+    ///
+    /// ```
+    /// use auscult_operators::window::Ring;
+    /// let (mut ring, mut sums) = (Ring::new(2), [0.0; 4]);
+    /// ring.running_sums(&[4.0, 1.0, 2.0, 4.0], 0.0, 1, &mut sums);
+    /// assert_eq!(sums, [4.0, 5.0, 3.0, 6.0]);
+    /// ```
     #[inline(always)]
-    pub fn falling(&self, xs: &[f32], out: &mut [f32]) {
-        let n = xs.len().min(out.len());
-        let (none, mut to) = out[..n].split_at_mut(n.min(self.capacity - self.values.len()));
-        none.fill(0.0);
-        let (older, newer) = self.as_slices();
-        for from in [older, newer, xs] {
-            let (now, later) = to.split_at_mut(to.len().min(from.len()));
-            now.copy_from_slice(&from[..now.len()]);
-            to = later;
+    pub fn running_sums(&mut self, xs: &[f32], sum: f64, renewed: usize, sums: &mut [f64]) {
+        let n = xs.len().min(sums.len());
+        let (xs, sums) = (&xs[..n], &mut sums[..n]);
+        match self.capacity {
+            1..=128 if n <= PART && self.is_full() => {
+                self.sums_in_line::<{ 128 + PART }>(xs, sum, renewed, sums)
+            }
+            1..=512 if n <= PART && self.is_full() => {
+                self.sums_in_line::<{ 512 + PART }>(xs, sum, renewed, sums)
+            }
+            _ => self.sums_one_by_one(xs, sum, renewed, sums),
         }
+    }
+
+    fn sums_one_by_one(&mut self, xs: &[f32], mut sum: f64, mut renewed: usize, sums: &mut [f64]) {
+        for (i, (x, out)) in xs.iter().zip(sums).enumerate() {
+            let old = self.push(*x).unwrap_or(0.0);
+            sum += f64::from(*x) - f64::from(old);
+            if i == renewed {
+                sum = self.iter().map(f64::from).sum();
+                renewed += self.capacity;
+            }
+            *out = sum;
+        }
+    }
+
+    /// The same of a full ring, with its content and what comes side by side in one line.
+    #[inline(always)]
+    fn sums_in_line<const N: usize>(&mut self, xs: &[f32], mut sum: f64, renewed: usize, sums: &mut [f64]) {
+        let (n, held) = (xs.len(), self.capacity);
+        let mut line = [0.0_f32; N];
+        let (older, newer) = self.as_slices();
+        line[..older.len()].copy_from_slice(older);
+        line[older.len()..held].copy_from_slice(newer);
+        line[held..held + n].copy_from_slice(xs);
+        let (falling, coming) = (&line[..n], &line[held..held + n]);
+        for i in 0..n {
+            sums[i] = f64::from(coming[i]) - f64::from(falling[i]);
+        }
+        let (mut from, mut renewed) = (0, renewed);
+        while from < n {
+            let to = n.min(renewed.saturating_add(1));
+            for out in &mut sums[from..to] {
+                sum += *out;
+                *out = sum;
+            }
+            if to == renewed.saturating_add(1) {
+                sum = line[to..to + held].iter().copied().map(f64::from).sum();
+                sums[to - 1] = sum;
+                renewed += held;
+            }
+            from = to;
+        }
+        self.extend(xs);
     }
 
     /// Number `i`, counted from the oldest.
@@ -213,54 +266,36 @@ impl MovingMean {
     /// ```
     #[inline(always)]
     pub fn push_all(&mut self, xs: &[f32], means: &mut [f64]) {
-        let (mut xs, mut means) = (xs, means);
-        while !xs.is_empty() && !means.is_empty() {
-            let most = (self.until_renewed.max(1) as usize).min(PART);
-            let n = xs.len().min(means.len()).min(most);
-            let (now, later) = xs.split_at(n);
-            let (out, rest) = means.split_at_mut(n);
-            self.push_part(now, out);
-            (xs, means) = (later, rest);
+        for (xs, means) in xs.chunks(PART).zip(means.chunks_mut(PART)) {
+            let n = xs.len().min(means.len());
+            self.push_part(&xs[..n], &mut means[..n]);
         }
     }
 
-    /// As many numbers as come before the sum is renewed, at most [`PART`].
     #[inline(always)]
     fn push_part(&mut self, xs: &[f32], means: &mut [f64]) {
-        let n = xs.len();
-        let (mut change, mut old) = ([0.0_f64; PART], [0.0_f32; PART]);
-        self.ring.falling(xs, &mut old[..n]);
-        for ((c, x), o) in change.iter_mut().zip(xs).zip(&old) {
-            *c = f64::from(*x) - f64::from(*o);
-        }
-        let before = self.ring.len();
-        self.ring.extend(xs);
-        let mut sum = self.sum;
-        for (m, c) in means.iter_mut().zip(&change[..n]) {
-            sum += c;
-            *m = sum;
-        }
-        self.until_renewed = self.until_renewed.saturating_sub(n as u32);
-        if self.until_renewed == 0 {
-            self.until_renewed = self.ring.capacity() as u32;
-            sum = self.ring.iter().map(f64::from).sum();
-            if let Some(last) = means.last_mut() {
-                *last = sum;
-            }
-        }
-        self.sum = sum;
-        if before == self.ring.capacity {
+        let n = xs.len().min(means.len());
+        let (before, capacity) = (self.ring.len(), self.ring.capacity());
+        let left = (self.until_renewed.max(1) as usize) - 1;
+        self.ring.running_sums(xs, self.sum, left, means);
+        self.sum = means[..n].last().copied().unwrap_or(self.sum);
+        self.until_renewed = if n > left {
+            (capacity - (n - left - 1) % capacity) as u32
+        } else {
+            self.until_renewed - n as u32
+        };
+        if before == capacity {
             let count = before as f64;
             means.iter_mut().for_each(|m| *m /= count);
         } else {
             for (i, m) in means.iter_mut().enumerate() {
-                *m /= (before + i + 1).min(self.ring.capacity) as f64;
+                *m /= (before + i + 1).min(capacity) as f64;
             }
         }
     }
 }
 
-/// Numbers that a mean takes in at once.
+/// Numbers that a running sum takes in at once.
 const PART: usize = 64;
 
 /// Means of `factor` numbers at a time: the plain way to a lower rate for signals that are already band-limited.
@@ -371,28 +406,35 @@ impl<const N: usize> Kernel for Counted<'_, N> {
         // The order of `total_cmp` as that of integers; places left over come last.
         let mut keys = [i32::MAX; N];
         for (k, x) in keys.iter_mut().zip(self.values) {
-            let bits = x.to_bits() as i32;
-            *k = bits ^ (((bits >> 31) as u32) >> 1) as i32;
+            *k = in_order(x.to_bits() as i32);
         }
-        let [first, second] = self.ranks.map(|r| r as i32);
-        let (mut found, mut done) = ([0.0; 2], [false; 2]);
-        for (x, own) in self.values.iter().zip(keys) {
-            let (mut below, mut upto) = (0, 0);
-            for k in keys {
-                below += i32::from(k < own);
-                upto += i32::from(k <= own);
-            }
-            for (at, rank) in [first, second].into_iter().enumerate() {
-                if below <= rank && rank < upto {
-                    (found[at], done[at]) = (*x, true);
-                }
-            }
-            if done == [true, true] {
-                break;
+        // Of how many numbers each is greater, all of them side by side.
+        let mut below = [0_i32; N];
+        for other in keys.iter().take(self.values.len()) {
+            for i in 0..N {
+                below[i] += i32::from(*other < keys[i]);
             }
         }
-        found
+        let [first, second] = self.ranks;
+        [at_rank(&keys, &below, first), at_rank(&keys, &below, second)]
     }
+}
+
+/// The greatest number that is greater than no more of them than the rank says.
+#[inline(always)]
+fn at_rank<const N: usize>(keys: &[i32; N], below: &[i32; N], rank: usize) -> f32 {
+    let (rank, mut found) = (rank as i32, i32::MIN);
+    for i in 0..N {
+        let key = if below[i] <= rank { keys[i] } else { i32::MIN };
+        found = if key > found { key } else { found };
+    }
+    f32::from_bits(in_order(found) as u32)
+}
+
+/// The bits of a float as an integer of the same order, and such an integer as the bits again.
+#[inline(always)]
+fn in_order(bits: i32) -> i32 {
+    bits ^ (((bits >> 31) as u32) >> 1) as i32
 }
 
 /// One at or below `good`, zero at or beyond `bad`, a straight line between: how a measure becomes a quality.

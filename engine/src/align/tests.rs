@@ -47,12 +47,12 @@ fn device(sequence: u64, at_ms: i64, status: DeviceStatus) -> Frame {
 
 struct Bench {
     timeline: Timeline,
-    sealed: Vec<Sealed>,
+    sealed: Epochs,
     fates: Vec<Fate>,
 }
 
 fn feed(frames: &[Frame]) -> Bench {
-    let mut b = Bench { timeline: Timeline::default(), sealed: vec![], fates: vec![] };
+    let mut b = Bench { timeline: Timeline::default(), sealed: Epochs::default(), fates: vec![] };
     frames.iter().enumerate().for_each(|(i, f)| b.take(f, i as i64));
     b
 }

@@ -50,7 +50,7 @@ pub(crate) fn judge(
 
 fn epoch(plan: &Plan, patient: &mut Patient, sealed: &mut Sealed, c: &mut Computed, effects: &mut Told<'_>) {
     let now = sealed.start + Span::EPOCH;
-    patient.remember(std::mem::take(&mut sealed.evidence));
+    patient.remember(&mut sealed.evidence);
     if plan.predictions && !c.due.is_empty() {
         let said = c.due.iter().filter_map(|d| d.prediction(plan)).collect();
         effects.push(Effect::Predictions(patient.id.clone(), now, said));

@@ -238,7 +238,15 @@ impl HeartRate {
         if self.state.since.is_none_or(|since| end - since < RMSSD_FILLED) {
             return Err(Missing::Learning);
         }
-        let mut all = [0.0; BEATS_MAX];
+        // Few hearts need the room that the fastest one does.
+        match self.state.beats.len() {
+            0..=128 => self.variability_in::<128>(end),
+            _ => self.variability_in::<BEATS_MAX>(end),
+        }
+    }
+
+    fn variability_in<const MOST: usize>(&self, end: EventTime) -> Result<f64, Missing> {
+        let mut all = [0.0; MOST];
         let mut n = 0;
         for (slot, ms) in all.iter_mut().zip(self.state.intervals(end - RMSSD_WINDOW)) {
             *slot = ms;

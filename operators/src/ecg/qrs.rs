@@ -8,6 +8,8 @@
 //! and bursts of noise), and whether a beat is due. A beat that is overdue needs less to be accepted, so nothing
 //! has to be searched for backwards, and the delay stays short.
 
+use std::ops::Range;
+
 use libm::{expf, logf};
 use serde::{Deserialize, Serialize};
 
@@ -200,21 +202,39 @@ impl QrsDetector {
         let energies = &ahead.values[..len];
         let (first, before) = (self.features.count(), self.previous);
         let mut peaks = self.peaks(ahead, len);
-        let mut from = 0;
+        let (mut from, mut taken) = (0, 0);
         while from < len {
             let due = (self.due() - first).clamp(from as i64, len as i64 - 1) as usize;
             let to = due.min(peaks.trailing_zeros() as usize);
-            self.features.take(ahead, from..to + 1);
-            self.watch(&ahead.changes, from, to);
             let now = first + to as i64;
             if peaks >> to & 1 == 1 {
                 peaks &= peaks - 1;
                 let energy = if to == 0 { before } else { energies[to - 1] };
                 self.compete(Candidate { index: now - 1, energy });
             }
-            self.settle(now, on_beat);
+            if self.settle(now) {
+                // What is judged sees the samples up to here, and none beyond.
+                self.know(ahead, taken..to + 1);
+                taken = to + 1;
+                self.judge_due(now, on_beat);
+            }
             from = to + 1;
         }
+        self.know(ahead, taken..len);
+    }
+
+    /// Takes in samples of those computed ahead.
+    fn know(&mut self, ahead: &Ahead, span: Range<usize>) {
+        if span.is_empty() {
+            return;
+        }
+        self.features.take(ahead, span.clone());
+        let every = self.len.slow.0.max(1) as usize;
+        let at = span.start + self.until_slope as usize;
+        let slopes = ahead.changes[..span.end].get(at..).unwrap_or_default();
+        self.flutter.slopes(slopes, every);
+        let next = at + slopes.len().div_ceil(every) * every;
+        self.until_slope = (next - span.end) as u32;
     }
 
     /// Marks each sample of a block at which the energy begins to fall: the peak is the one before.
@@ -235,17 +255,6 @@ impl QrsDetector {
             self.rising = rising;
         }
         peaks
-    }
-
-    /// Gives the flutter watch its slopes of samples `from` to `to` of a block.
-    fn watch(&mut self, changes: &[f32; BLOCK], from: usize, to: usize) {
-        let every = self.len.slow.0.max(1) as usize;
-        let mut at = from + self.until_slope as usize;
-        while at <= to {
-            self.flutter.slope(changes[at]);
-            at += every;
-        }
-        self.until_slope = (at - to - 1) as u32;
     }
 
     /// Judges what is still waiting: the signal has ended, or a gap follows.
@@ -303,14 +312,19 @@ impl QrsDetector {
         }
     }
 
-    /// Judges the candidates whose time has come.
-    fn settle(&mut self, now: i64, on_beat: &mut impl FnMut(QrsBeat)) {
+    /// Lets the leader wait whose refractory time is over; tells whether a candidate is to be judged.
+    fn settle(&mut self, now: i64) -> bool {
         if let Some(leader) = self.leader
             && now - leader.index >= self.len.refractory.1
         {
             self.waiting.push(leader);
             self.leader = None;
         }
+        self.waiting.first().is_some_and(|first| now >= self.judged_at(first.index))
+    }
+
+    /// Judges the candidates whose time has come.
+    fn judge_due(&mut self, now: i64, on_beat: &mut impl FnMut(QrsBeat)) {
         while self.waiting.first().is_some_and(|first| now >= self.judged_at(first.index)) {
             self.judge(on_beat);
         }

@@ -72,11 +72,33 @@ impl FlutterWatch {
         self.open.peak = self.open.peak.max(magnitude);
         self.filled += 1;
         if self.filled == PER_BLOCK {
-            self.blocks[self.next as usize] = self.open;
-            self.next = (self.next + 1) % BLOCKS as u8;
-            self.open = Block::default();
-            self.filled = 0;
+            self.close();
         }
+    }
+
+    /// Takes in every so many of these magnitudes, the first one included.
+    pub fn slopes(&mut self, magnitudes: &[f32], every: usize) {
+        let (mut rest, block) = (magnitudes, PER_BLOCK as usize * every);
+        while !rest.is_empty() {
+            // A whole block at a time where none is open.
+            if self.filled == 0 && rest.len() > block - every {
+                for m in rest.iter().step_by(every).take(PER_BLOCK as usize) {
+                    self.open.mean += m / PER_BLOCK as f32;
+                    self.open.peak = if *m > self.open.peak { *m } else { self.open.peak };
+                }
+                self.close();
+                rest = rest.get(block..).unwrap_or_default();
+            } else {
+                self.slope(rest[0]);
+                rest = rest.get(every..).unwrap_or_default();
+            }
+        }
+    }
+
+    fn close(&mut self) {
+        self.blocks[self.next as usize] = self.open;
+        self.next = if self.next as usize + 1 == BLOCKS { 0 } else { self.next + 1 };
+        (self.open, self.filled) = (Block::default(), 0);
     }
 
     /// Takes in a wave that was taken for a QRS complex, by its slope energy in mV.

@@ -6,6 +6,8 @@
 //! caller must have asked the processor first. Each such call stands right behind that question.
 #![allow(unsafe_code, reason = "calls into functions compiled for instructions that were just detected")]
 
+use std::sync::OnceLock;
+
 use super::cascade::Cascade;
 use super::lanes::{self, Job, TILE, Tile, Turn};
 
@@ -39,13 +41,21 @@ impl Width {
     }
 
     /// The widest that this machine can run.
+    #[inline]
     pub fn best() -> Width {
-        Self::ALL.into_iter().rev().find(|w| w.is_available()).unwrap_or(Width::Scalar)
+        // Asked for at every kernel, so the processor is asked once.
+        static BEST: OnceLock<Width> = OnceLock::new();
+        *BEST.get_or_init(|| Self::ALL.into_iter().rev().find(|w| w.is_there()).unwrap_or(Width::Scalar))
     }
 
-    /// Whether this machine can run it.
-    #[cfg(target_arch = "x86_64")]
+    /// Whether this machine can run it: a machine that can run one width can run the narrower ones.
+    #[inline]
     pub fn is_available(self) -> bool {
+        self <= Self::best()
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    fn is_there(self) -> bool {
         let fma = || is_x86_feature_detected!("fma");
         let avx2 = || fma() && is_x86_feature_detected!("avx2");
         match self {
@@ -62,9 +72,8 @@ impl Width {
         }
     }
 
-    /// Whether this machine can run it.
     #[cfg(not(target_arch = "x86_64"))]
-    pub fn is_available(self) -> bool {
+    fn is_there(self) -> bool {
         self == Width::Scalar || (self == Width::Bits128 && cfg!(target_arch = "aarch64"))
     }
 }

@@ -40,6 +40,8 @@ const QUALITY_FLOOR: Bound = Bound { name: "quality_floor", min: 0.0, max: 1.0, 
 const SLOW_HZ: f64 = 5.0;
 /// Rate of the series made from pulses (Hz).
 const PULSE_HZ: f64 = 4.0;
+/// Most values of such a series: 64 s, with room for its ends.
+const SERIES: usize = 272;
 /// Most pulses kept: 64 s at 235 /min.
 const PULSES: usize = 250;
 
@@ -69,14 +71,16 @@ impl Slow {
     }
     fn take(&mut self, run: &Run<'_>, from: &[f32]) {
         let Self { decimator, samples, newest, .. } = self;
+        let mut last = None;
         decimator.push_all(
             from,
             |x| tame(x, -1e7, 1e7),
             |i, mean| {
                 samples.push(mean);
-                *newest = run.time_of(i);
+                last = Some(i);
             },
         );
+        *newest = last.map_or(*newest, |i| run.time_of(i));
     }
     fn mean_quality(&self) -> f32 {
         let n = self.quality.len().max(1) as f32;
@@ -166,7 +170,7 @@ impl State {
         let mut best: Option<(f64, f32)> = None;
         let (mut weight, mut sum) = (0.0_f64, 0.0);
         let mut rates = [(0.0, 0.0_f32); 3];
-        let mut windows = [[0.0; MOST]; 3];
+        let mut windows = [[0.0; SERIES]; 3];
         let count = self.series(now, params.window_s, slow, &mut windows);
         for (window, answer) in windows.iter_mut().zip(&mut rates) {
             let Some((rate, quality)) = breaths_per_minute(&mut window[..count], PULSE_HZ) else { continue };
@@ -194,7 +198,7 @@ impl State {
     }
 
     /// Fills the windows with the three series on one even grid and returns how many values each has.
-    fn series(&self, now: EventTime, window_s: f64, slow: &Slow, windows: &mut [[f32; MOST]; 3]) -> usize {
+    fn series(&self, now: EventTime, window_s: f64, slow: &Slow, windows: &mut [[f32; SERIES]; 3]) -> usize {
         let mut count = 0;
         let step_us = (1e6 / PULSE_HZ) as i64;
         let mut last: Option<(EventTime, [f32; 3])> = None;
@@ -204,7 +208,7 @@ impl State {
             let values = [pulse.height, gap_s.min(2.0) as f32, baseline(slow, before.time, pulse.time)];
             if let Some((then, old)) = last {
                 let span = (pulse.time - then).micros().max(1) as f32;
-                while grid <= pulse.time && count < MOST {
+                while grid <= pulse.time && count < SERIES {
                     let part = ((grid - then).micros() as f32 / span).clamp(0.0, 1.0);
                     for (window, (value, old)) in windows.iter_mut().zip(values.iter().zip(old)) {
                         window[count] = old + (value - old) * part;

@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::welch::{Welch, power_between};
+use super::welch::{Welch, first_at_least, power_between};
 use crate::operator::{Operator, Output, Spec, StateError, defaults, load_state, params, save_state};
 use crate::params::{Bound, ParamError};
 use crate::signal::{ChannelId, Epoch, EventTime, Hertz, Kind, Missing, Reading, Readings, Run, Span};
@@ -86,10 +86,11 @@ pub fn pulse_fraction(density: &[f64], step_hz: f64) -> Result<f64, Missing> {
         return Err(Missing::LowQuality);
     }
     let hz = |k: usize| k as f64 * step_hz;
+    let at_least = |hz: f64| first_at_least(density.len(), step_hz, hz);
     let mut peak = None;
-    for (k, d) in density.iter().enumerate() {
-        if hz(k) >= PULSE_HZ.0 && hz(k) < PULSE_HZ.1 && peak.is_none_or(|(_, best)| *d > best) {
-            peak = Some((k, *d));
+    for k in at_least(PULSE_HZ.0)..at_least(PULSE_HZ.1) {
+        if peak.is_none_or(|(_, best)| density[k] > best) {
+            peak = Some((k, density[k]));
         }
     }
     let (k, _) = peak.ok_or(Missing::TooFew)?;

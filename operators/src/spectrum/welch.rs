@@ -180,10 +180,21 @@ impl Kernel for Abreast<'_> {
 /// assert_eq!(power_between(&density, 0.5, 1.5, 2.5), 3.5);
 /// ```
 pub fn power_between(density: &[f64], step_hz: f64, low_hz: f64, high_hz: f64) -> f64 {
-    let inside = |k: usize| {
-        let f = k as f64 * step_hz;
-        f >= low_hz && f < high_hz
-    };
-    let sum: f64 = density.iter().enumerate().filter(|(k, _)| inside(*k)).map(|(_, d)| d).sum();
+    let at_least = |hz: f64| first_at_least(density.len(), step_hz, hz);
+    let (from, to) = (at_least(low_hz), at_least(high_hz));
+    let sum: f64 = density.get(from..to).unwrap_or_default().iter().sum();
     sum * step_hz
+}
+
+/// The first of `bins` frequencies, `step_hz` apart, that is not below `hz`; `bins` if none is.
+pub(super) fn first_at_least(bins: usize, step_hz: f64, hz: f64) -> usize {
+    // The quotient is rounded: the product decides.
+    let mut k = ((hz / step_hz).max(0.0) as usize).min(bins);
+    while k > 0 && (k - 1) as f64 * step_hz >= hz {
+        k -= 1;
+    }
+    while k < bins && (k as f64 * step_hz) < hz {
+        k += 1;
+    }
+    k
 }

@@ -54,34 +54,18 @@ impl Detector {
             before += (pressure[i] - before) * share;
             smooth[i] = before;
         }
-        let (mut up, mut change) = ([0.0_f32; TOGETHER], [0.0_f64; TOGETHER]);
+        let (mut up, mut sums) = ([0.0_f32; TOGETHER], [0.0_f64; TOGETHER]);
         for i in 0..n {
             rise[i] = smooth[i] - if i == 0 { first } else { smooth[i - 1] };
             up[i] = if rise[i] > 0.0 { rise[i] } else { 0.0 };
         }
+        // The sum is made anew at each sample whose number is a multiple of the ring's length.
         let capacity = self.slopes.capacity() as u64;
-        let mut from = 0;
-        while from < n {
-            // Up to and with the sample at which the sum is made anew.
-            let here = self.count + from as u64;
-            let left = (capacity - here % capacity) % capacity;
-            let to = n.min(from + left as usize + 1);
-            let part = &up[from..to];
-            let mut old = [0.0_f32; TOGETHER];
-            self.slopes.falling(part, &mut old[..part.len()]);
-            for i in 0..part.len() {
-                change[i] = f64::from(part[i]) - f64::from(old[i]);
-            }
-            self.slopes.extend(part);
-            for i in from..to {
-                self.slope_sum += change[i - from];
-                slope[i] = self.slope_sum as f32;
-            }
-            if (self.count + to as u64 - 1).is_multiple_of(capacity) {
-                self.slope_sum = self.slopes.iter().map(f64::from).sum();
-                slope[to - 1] = self.slope_sum as f32;
-            }
-            from = to;
+        let renewed = (capacity - self.count % capacity) % capacity;
+        self.slopes.running_sums(&up[..n], self.slope_sum, renewed as usize, &mut sums[..n]);
+        self.slope_sum = sums[n - 1];
+        for i in 0..n {
+            slope[i] = sums[i] as f32;
         }
     }
 }
