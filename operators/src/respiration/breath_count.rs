@@ -141,141 +141,80 @@ fn turning_points(x: &[f32], turns: &mut [(f32, f32); TURNS]) -> usize {
 /// Lags whose sums are made side by side: each alone would wait for its own last addition.
 const ABREAST: usize = 8;
 
-/// Most lags of a window.
-const LAGS: usize = MOST / 2 + ABREAST;
-
-/// A window with room behind it, so that lags side by side may all read as far as the shortest.
-type Padded = [f32; MOST + ABREAST + 4];
-
-/// How alike a window and itself some lags later are, from lag `first` on.
-struct Likeness<'a> {
+/// Sums of products of a window and itself, from lag `first` on.
+struct Products<'a> {
     x: &'a [f32],
     first: usize,
     out: &'a mut [f32],
 }
 
-impl Kernel for Likeness<'_> {
-    /// Whether there is anything in the window.
-    type Out = bool;
+impl Kernel for Products<'_> {
+    type Out = ();
     #[inline(always)]
-    fn run(self) -> bool {
-        let n = self.x.len().min(MOST);
-        let mut padded: Padded = [0.0; MOST + ABREAST + 4];
-        padded[..n].copy_from_slice(&self.x[..n]);
-        // Energy up to each sample, so that each lag needs one sum only.
-        let mut energy = [0.0_f32; MOST + 1];
-        let mut all = 0.0;
-        for (to, v) in energy[1..].iter_mut().zip(&padded[..n]) {
-            all += v * v;
-            *to = all;
-        }
-        if all <= 0.0 {
-            return false;
-        }
-        let mut lag = self.first;
-        for out in self.out.chunks_mut(ABREAST) {
-            let mut sums = products(&padded, n, lag);
-            let (head, tail) = (&energy[lag..], &energy[n + 1 - (lag + out.len())..]);
-            for (k, sum) in sums.iter_mut().enumerate().take(out.len()) {
-                let norm = (tail[out.len() - 1 - k] * (all - head[k])).max(0.0).sqrt();
-                *sum = if norm > 0.0 { *sum / norm } else { 0.0 };
-            }
+    fn run(self) {
+        for (n, out) in self.out.chunks_mut(ABREAST).enumerate() {
+            let sums = products(self.x, self.first + n * ABREAST);
             out.copy_from_slice(&sums[..out.len()]);
-            lag += ABREAST;
         }
-        true
     }
 }
 
-/// One for lags that have a product, then zero for those that have none.
-static HAVE: [f32; 2 * ABREAST] = {
-    let (mut have, mut i) = ([0.0; 2 * ABREAST], 0);
-    while i < ABREAST {
-        have[i] = 1.0;
-        i += 1;
-    }
-    have
-};
-
-/// So many numbers from one on; zeros where they are not there, which does not happen.
+/// Sums of products of a window and itself `lag` samples later, for [`ABREAST`] lags from `lag` on. Each sum is made of
+/// four, of every fourth product, in one fixed order.
 #[inline(always)]
-fn from<const N: usize>(x: &[f32], at: usize) -> &[f32; N] {
-    match x.get(at..).and_then(|x| x.first_chunk()) {
-        Some(x) => x,
-        None => &[0.0; N],
-    }
-}
-
-#[inline(always)]
-fn add_products(sums: &mut [f32; ABREAST], a: f32, b: &[f32; ABREAST], have: &[f32; ABREAST]) {
-    for k in 0..ABREAST {
-        sums[k] += (a * b[k]) * have[k];
-    }
-}
-
-/// Sums of products of a window of `n` samples and itself `lag` samples later, for [`ABREAST`] lags from `lag` on.
-/// Each sum is made of four, of every fourth product, and of the products that are left over, in one fixed order.
-#[inline(always)]
-fn products(x: &Padded, n: usize, lag: usize) -> [f32; ABREAST] {
-    let none = [0.0_f32; ABREAST];
-    let (mut s0, mut s1, mut s2, mut s3) = (none, none, none, none);
-    // Fours that all of the lags have, then those that only the first ones have.
-    let (shared, most) = (n.saturating_sub(lag + ABREAST - 1) / 4, n.saturating_sub(lag) / 4);
-    for four in 0..shared {
-        let (a, at): (&[f32; 4], _) = (from(x, 4 * four), lag + 4 * four);
-        let [b0, b1, b2, b3]: [&[f32; ABREAST]; 4] =
-            [from(x, at), from(x, at + 1), from(x, at + 2), from(x, at + 3)];
-        for k in 0..ABREAST {
-            s0[k] += a[0] * b0[k];
-        }
-        for k in 0..ABREAST {
-            s1[k] += a[1] * b1[k];
-        }
-        for k in 0..ABREAST {
-            s2[k] += a[2] * b2[k];
-        }
-        for k in 0..ABREAST {
-            s3[k] += a[3] * b3[k];
+fn products(x: &[f32], lag: usize) -> [f32; ABREAST] {
+    let shared = x.len().saturating_sub(lag + ABREAST - 1) / 4;
+    let mut sums = [[0.0_f32; ABREAST]; 4];
+    for (at, a) in x.as_chunks::<4>().0[..shared].iter().enumerate() {
+        let Some(next) = x[lag + 4 * at..].first_chunk::<{ 4 + ABREAST - 1 }>() else { break };
+        for i in 0..4 {
+            for k in 0..ABREAST {
+                sums[i][k] += a[i] * next[i + k];
+            }
         }
     }
-    for four in shared..most {
-        let (a, at): (&[f32; 4], _) = (from(x, 4 * four), lag + 4 * four);
-        // One lag more is one product less.
-        let count = (n - lag + 1).saturating_sub(4 * (four + 1)).min(ABREAST);
-        let have = from(&HAVE, ABREAST - count);
-        add_products(&mut s0, a[0], from(x, at), have);
-        add_products(&mut s1, a[1], from(x, at + 1), have);
-        add_products(&mut s2, a[2], from(x, at + 2), have);
-        add_products(&mut s3, a[3], from(x, at + 3), have);
-    }
-    let mut all = none;
-    for k in 0..ABREAST {
-        all[k] = (s0[k] + s1[k]) + (s2[k] + s3[k]);
-    }
+    let mut all = [0.0; ABREAST];
     for (k, sum) in all.iter_mut().enumerate() {
-        let own = n.saturating_sub(lag + k);
-        let left = own % 4;
-        let mut rest = -0.0;
-        for i in 0..left {
-            rest += x[own - left + i] * x[n - left + i];
-        }
-        *sum += rest;
+        let later = x.get(lag + k + 4 * shared..).unwrap_or_default();
+        *sum = finish([sums[0][k], sums[1][k], sums[2][k], sums[3][k]], &x[4 * shared..], later);
     }
     all
+}
+
+/// The sum of the lanes and of what is left.
+#[inline(always)]
+fn finish(mut sums: [f32; 4], a: &[f32], b: &[f32]) -> f32 {
+    let n = a.len().min(b.len());
+    let (fours_a, rest_a) = a[..n].as_chunks::<4>();
+    let (fours_b, rest_b) = b[..n].as_chunks::<4>();
+    for (a, b) in fours_a.iter().zip(fours_b) {
+        for k in 0..4 {
+            sums[k] += a[k] * b[k];
+        }
+    }
+    let rest: f32 = rest_a.iter().zip(rest_b).map(|(a, b)| a * b).sum();
+    (sums[0] + sums[1]) + (sums[2] + sums[3]) + rest
 }
 
 /// Rate from the first high peak of the autocorrelation, and the height of that peak.
 fn autocorrelation_rate(x: &[f32], rate_hz: f64) -> Option<(f64, f32)> {
     let shortest = ((60.0 / RANGE.1) * rate_hz).floor().max(1.0) as usize;
     let longest = (((60.0 / RANGE.0) * rate_hz).ceil() as usize).min(x.len() / 2);
-    if longest <= shortest + 2 {
+    // Energy up to each sample, so that each lag needs one sum only.
+    let mut energy = [0.0_f32; MOST + 1];
+    for (i, v) in x.iter().enumerate() {
+        energy[i + 1] = energy[i] + v * v;
+    }
+    let all = energy[x.len()];
+    if all <= 0.0 || longest <= shortest + 2 {
         return None;
     }
-    let mut at = [0.0_f32; LAGS];
-    if !widest(Likeness { x, first: shortest - 1, out: &mut at[shortest - 1..=longest] }) {
-        return None;
+    let mut at = [0.0_f32; MOST / 2 + 1];
+    widest(Products { x, first: shortest - 1, out: &mut at[shortest - 1..=longest] });
+    for (lag, r) in (shortest - 1..).zip(&mut at[shortest - 1..=longest]) {
+        let norm = (energy[x.len() - lag] * (all - energy[lag])).max(0.0).sqrt();
+        *r = if norm > 0.0 { *r / norm } else { 0.0 };
     }
-    let at = &at[..=longest];
     let peaks = || (shortest..longest).filter(|&k| at[k] > at[k - 1] && at[k] >= at[k + 1]);
     let highest = peaks().map(|k| at[k]).fold(0.0, f32::max);
     // Multiples of the period are as high as the period: the first that is nearly as high is meant.
@@ -318,31 +257,19 @@ mod tests {
         assert_eq!(breaths_per_minute(&mut [1.0; 3], 5.0), None);
     }
 
-    /// The sum of four sums of every fourth product, and of the rest.
-    fn alone(a: &[f32], b: &[f32]) -> f32 {
-        let n = a.len().min(b.len());
-        let ((fours_a, rest_a), (fours_b, rest_b)) = (a[..n].as_chunks::<4>(), b[..n].as_chunks::<4>());
-        let mut sums = [0.0; 4];
-        for (a, b) in fours_a.iter().zip(fours_b) {
-            for k in 0..4 {
-                sums[k] += a[k] * b[k];
-            }
-        }
-        let rest: f32 = rest_a.iter().zip(rest_b).map(|(a, b)| a * b).sum();
-        (sums[0] + sums[1]) + (sums[2] + sums[3]) + rest
-    }
-
     #[test]
     fn sums_side_by_side_are_those_of_each_lag_alone() {
         let x = wave(17.0, 0.3, 0.2);
         for len in [16, 17, 63, 64, 159, 160] {
-            let mut padded: Padded = [0.0; MOST + ABREAST + 4];
-            padded[..len].copy_from_slice(&x[..len]);
             for lag in 1..len / 2 {
-                let expected: [f32; ABREAST] =
-                    std::array::from_fn(|k| alone(&x[..len], x.get(lag + k..len).unwrap_or_default()));
-                let found = products(&padded, len, lag);
-                assert_eq!(found.map(f32::to_bits), expected.map(f32::to_bits), "{len} {lag}");
+                let expected: [f32; ABREAST] = std::array::from_fn(|k| {
+                    finish([0.0; 4], &x[..len], x.get(lag + k..len).unwrap_or_default())
+                });
+                assert_eq!(
+                    products(&x[..len], lag).map(f32::to_bits),
+                    expected.map(f32::to_bits),
+                    "{len} {lag}"
+                );
             }
         }
     }
