@@ -6,3 +6,7 @@ pub mod core_time;
 pub mod digest;
 pub mod kernels;
 pub mod workload;
+
+/// Benches allocate as the program does.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;

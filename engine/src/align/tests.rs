@@ -389,3 +389,31 @@ fn evidence_names_offsets_and_sequences() {
     let evidence: Vec<_> = b.sealed.iter().map(|s| (s.evidence.offsets, s.evidence.sources[0].1)).collect();
     assert_eq!(evidence, [(Some((0, 0)), 4), (Some((0, 0)), 4), (Some((1, 1)), 5)]);
 }
+
+/// The same whether each epoch gets new memory or that of an epoch that was used.
+#[test]
+fn used_memory_leaves_nothing_behind() {
+    let mut frames = Vec::new();
+    for s in 0..12 {
+        let n = s as u64;
+        frames.push(ecg(4 * n, 50.0, 1000 * s, &vec![s as f32; 30 + 10 * (s % 3) as usize]));
+        frames.push(pulse(4 * n + 1, 1000 * s + 300, Some(s as f64)));
+        if s % 3 == 1 {
+            frames.push(device(4 * n + 2, 1000 * s + 400, DeviceStatus::Standby));
+        }
+    }
+    let fresh = format!("{:?}", feed(&frames).sealed.iter().collect::<Vec<_>>());
+    let (mut timeline, mut sealed, mut seen) = (Timeline::default(), Epochs::default(), Vec::new());
+    for (i, f) in frames.iter().enumerate() {
+        if timeline.take(&Arc::new(f.clone()), i as i64) == Fate::Processed {
+            timeline.seal_due(LATENESS, &mut sealed);
+        }
+        while !sealed.is_empty() {
+            let epoch = sealed.remove(0);
+            seen.push(format!("{epoch:?}"));
+            sealed.give_back(epoch);
+        }
+    }
+    assert!(seen.len() > 5);
+    assert_eq!(format!("[{}]", seen.join(", ")), fresh);
+}

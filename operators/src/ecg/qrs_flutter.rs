@@ -134,3 +134,25 @@ impl FlutterWatch {
         energy < SLOW_SHARE * peak && mean > FULLNESS * peak && resting < REST_BLOCKS
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn many_slopes_are_as_one_by_one() {
+        let all: Vec<f32> = (0..997).map(|i| ((i * i * 31) % 173) as f32 * 0.01).collect();
+        for every in [1, 2, 3, 10] {
+            for cut in [1, 4, 9, 10, 64, 997] {
+                let (mut one, mut many) = (FlutterWatch::default(), FlutterWatch::default());
+                for part in all.chunks(cut) {
+                    part.iter().step_by(every).for_each(|m| one.slope(*m));
+                    many.slopes(part, every);
+                }
+                one.wave(0.1);
+                many.wave(0.1);
+                assert_eq!(one, many, "every {every}, cut at {cut}");
+            }
+        }
+    }
+}
