@@ -68,7 +68,8 @@ fn count_waves(x: &[f32], rate_hz: f64) -> Option<(f64, f32)> {
     for (swing, pair) in swings.iter_mut().zip(turns[..count].windows(2)) {
         *swing = (pair[1].1 - pair[0].1).abs();
     }
-    let usual = rank_in_place(&mut swings.clone()[..count.saturating_sub(1)], 0.75)?;
+    let mut by_size = swings;
+    let usual = rank_in_place(&mut by_size[..count.saturating_sub(1)], 0.75)?;
     // Under a slow breath most swings are noise: the spread of the whole window sets a floor.
     let spread = (x.iter().map(|v| v * v).sum::<f32>() / x.len() as f32).sqrt();
     let least = (0.3 * usual).max(0.6 * spread);

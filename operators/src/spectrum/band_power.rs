@@ -88,9 +88,9 @@ pub fn pulse_fraction(density: &[f64], step_hz: f64) -> Result<f64, Missing> {
     let hz = |k: usize| k as f64 * step_hz;
     let at_least = |hz: f64| first_at_least(density.len(), step_hz, hz);
     let mut peak = None;
-    for k in at_least(PULSE_HZ.0)..at_least(PULSE_HZ.1) {
-        if peak.is_none_or(|(_, best)| density[k] > best) {
-            peak = Some((k, density[k]));
+    for (k, d) in density.iter().enumerate().take(at_least(PULSE_HZ.1)).skip(at_least(PULSE_HZ.0)) {
+        if peak.is_none_or(|(_, best)| *d > best) {
+            peak = Some((k, *d));
         }
     }
     let (k, _) = peak.ok_or(Missing::TooFew)?;
