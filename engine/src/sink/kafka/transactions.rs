@@ -14,6 +14,7 @@ use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use rdkafka::util::Timeout;
+use tracing::debug;
 
 use super::Output;
 use crate::clock;
@@ -53,6 +54,13 @@ impl From<KafkaError> for Failure {
             ) => Self::Broken(RunError::kafka("commit transactions")(e)),
             _ => Self::Heals(e),
         }
+    }
+}
+
+impl Failure {
+    /// Whether the broker answers, and says that a transaction holds the offsets that were asked for.
+    pub fn unstable(&self) -> bool {
+        matches!(self, Self::Heals(e) if e.rdkafka_error_code() == Some(Code::UnstableOffsetCommit))
     }
 }
 
@@ -158,29 +166,55 @@ impl Transactions {
         }
     }
 
-    /// Commits what was told since [`Transactions::begin`], with the offsets behind it. Gives up early once `go_on`
-    /// says no.
+    /// Brings what was told since [`Transactions::begin`] to the broker, with the offsets behind it. Gives up early once
+    /// `go_on` says no.
     ///
     /// # Errors
-    /// [`Failure`]: then nothing is known, unless [`Transactions::committed`] says so.
-    pub fn commit(&self, next: &BTreeMap<i32, i64>, go_on: &dyn Fn() -> bool) -> Result<(), Failure> {
-        let producer = self.producer()?;
+    /// [`Failure`]: then the transaction will not go through.
+    pub fn deliver(&self, next: &BTreeMap<i32, i64>, go_on: &dyn Fn() -> bool) -> Result<(), Failure> {
+        failpoint::hit(failpoint::BEFORE_SEND_OFFSETS);
+        self.send_offsets(next)?;
+        failpoint::hit(failpoint::AFTER_SEND_OFFSETS);
+        self.flush(go_on)
+    }
+
+    fn send_offsets(&self, next: &BTreeMap<i32, i64>) -> Result<(), Failure> {
         let mut offsets = TopicPartitionList::new();
         for (partition, offset) in next {
             offsets.add_partition_offset(self.group.topic(), *partition, Offset::Offset(*offset))?;
         }
         let metadata = self.group.metadata().ok_or(KafkaError::MessageProduction(Code::UnknownMemberId))?;
-        failpoint::hit(failpoint::BEFORE_SEND_OFFSETS);
-        producer.send_offsets_to_transaction(&offsets, &metadata, Timeout::After(OFFSETS))?;
-        failpoint::hit(failpoint::AFTER_SEND_OFFSETS);
-        let began = clock::instant();
-        loop {
-            match producer.commit_transaction(Timeout::After(SLICE)) {
-                Ok(()) => return Ok(()),
-                Err(e) if slow(&e) && began.elapsed() < COMMIT && go_on() => {}
-                Err(e) => return Err(e.into()),
-            }
+        Ok(self.producer()?.send_offsets_to_transaction(&offsets, &metadata, Timeout::After(OFFSETS))?)
+    }
+
+    fn flush(&self, go_on: &dyn Fn() -> bool) -> Result<(), Failure> {
+        let producer = self.producer()?;
+        patiently(go_on, || producer.flush(Timeout::After(SLICE)))
+    }
+
+    /// Commits what was delivered. Gives up early once `go_on` says no.
+    ///
+    /// # Errors
+    /// [`Failure`]: then nothing is known, unless [`Transactions::committed`] says so.
+    pub fn commit(&self, go_on: &dyn Fn() -> bool) -> Result<(), Failure> {
+        let producer = self.producer()?;
+        patiently(go_on, || producer.commit_transaction(Timeout::After(SLICE)))
+    }
+
+    /// Aborts what was told since [`Transactions::begin`], in every partition that it has reached, and offsets of these
+    /// partitions. Gives up early once `go_on` says no.
+    ///
+    /// # Errors
+    /// [`Failure`]: then it may still be open.
+    pub fn abort(&self, next: &BTreeMap<i32, i64>, go_on: &dyn Fn() -> bool) -> Result<(), Failure> {
+        if let Err(e) = self.send_offsets(next) {
+            // They are to be aborted as well: that the transaction has asked for their place is enough.
+            debug!(error = ?e, "offsets of a transaction that is aborted");
         }
+        // An abort drops what was not sent yet, and then nothing would be aborted where it was to go.
+        self.flush(go_on)?;
+        let producer = self.producer()?;
+        patiently(go_on, || producer.abort_transaction(Timeout::After(SLICE)))
     }
 
     /// Offsets committed for these partitions.
@@ -193,6 +227,18 @@ impl Transactions {
 
     fn producer(&self) -> Result<&BaseProducer, KafkaError> {
         self.producer.as_ref().ok_or(KafkaError::MessageProduction(Code::State))
+    }
+}
+
+/// Asks after a request again while it goes on, for [`COMMIT`] at most.
+fn patiently(go_on: &dyn Fn() -> bool, ask: impl Fn() -> Result<(), KafkaError>) -> Result<(), Failure> {
+    let began = clock::instant();
+    loop {
+        match ask() {
+            Ok(()) => return Ok(()),
+            Err(e) if slow(&e) && began.elapsed() < COMMIT && go_on() => {}
+            Err(e) => return Err(e.into()),
+        }
     }
 }
 
