@@ -23,7 +23,7 @@ use crate::failpoint;
 use crate::plan::Plan;
 use crate::shard::Shard;
 use crate::sink::archive::last_held;
-use crate::source::kafka::{Group, heals, over};
+use crate::source::kafka::{Group, heals, over, swift};
 use crate::state::{Report, Restore, Start};
 
 /// Partitions that are taken over at the same time.
@@ -31,6 +31,9 @@ const THREADS: usize = 4;
 /// How long one request may take before it is asked again.
 const WAIT: Duration = Duration::from_secs(2);
 const AGAIN: Duration = Duration::from_millis(200);
+/// An open transaction of the last owner ends within its time limit of 10 s; one that is open for longer than this may
+/// never end.
+const HANGS: Duration = Duration::from_secs(25);
 
 /// Why a partition is not read: nothing of it is told until somebody has looked.
 #[derive(Clone, Debug)]
@@ -235,7 +238,7 @@ impl Job {
     /// Waits until no transaction is open in the state partition: there may be more behind one. That of a predecessor
     /// that died is aborted once it times out. The end of the partition then.
     fn wait_until_stable(&self, topic: &str, committed: &BaseConsumer, all: &BaseConsumer) -> Option<i64> {
-        let mut said = false;
+        let (began, mut said, mut warned) = (clock::instant(), false, false);
         loop {
             let end = self.ask(|| all.fetch_watermarks(topic, self.partition, WAIT))?.1;
             let stable = self.ask(|| committed.fetch_watermarks(topic, self.partition, WAIT))?.1;
@@ -245,6 +248,12 @@ impl Job {
             if !said {
                 info!(partition = self.partition, "waiting for a transaction of the last owner to end");
                 said = true;
+            }
+            if !warned && began.elapsed() > HANGS {
+                let what = "a transaction stays open in the state topic and nothing of the partition is told: \
+                            `kafka-transactions.sh find-hanging` shows it, `abort` ends it";
+                warn!(code = "transaction_hangs", topic, partition = self.partition, from = stable, "{what}");
+                warned = true;
             }
             thread::sleep(AGAIN / 4);
         }
@@ -275,6 +284,7 @@ fn reader(kafka: &config::Kafka, isolation: &str) -> Result<BaseConsumer, RunErr
     let mut config = ClientConfig::new();
     config.set("fetch.wait.max.ms", "10").set("fetch.message.max.bytes", "8388608");
     config.set("queued.max.messages.kbytes", "32768");
+    swift(&mut config);
     let mut config = over(config, kafka)?;
     config
         .set("group.id", format!("{}.state", kafka.group))

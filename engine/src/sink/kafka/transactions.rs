@@ -21,7 +21,7 @@ use crate::clock;
 use crate::config;
 use crate::error::RunError;
 use crate::failpoint;
-use crate::source::kafka::{Group, over};
+use crate::source::kafka::{Group, over, swift};
 
 /// How long one request to the coordinator may take before it is asked whether to go on.
 const SLICE: Duration = Duration::from_secs(1);
@@ -83,9 +83,11 @@ impl Transactions {
             .set("linger.ms", "5")
             .set("queue.buffering.max.messages", "1000000")
             .set("queue.buffering.max.kbytes", "131072")
-            .set("reconnect.backoff.max.ms", "1000")
             .set("partitioner", "murmur2_random")
             .set("transaction.timeout.ms", "10000");
+        swift(&mut config);
+        // A request that a silent broker keeps is sent to the next one before the commit is given up.
+        config.set("socket.timeout.ms", "4000");
         config = over(config, kafka)?;
         config
             .set("transactional.id", format!("{}-{}", kafka.group, kafka.instance))
