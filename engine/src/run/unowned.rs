@@ -98,7 +98,7 @@ mod tests {
 
     fn group(counts: &[(&str, usize)], me: &str) -> Members {
         let counts = counts.iter().map(|(id, n)| ((*id).to_owned(), *n)).collect();
-        Members { stable: true, partitions: 6, counts, me: me.into() }
+        Members { stable: true, partitions: 6, counts, me: me.into(), instances: Default::default() }
     }
 
     #[test]

@@ -47,6 +47,13 @@ pub const FAULTS: &[Fault] = &[
         proof: "the log of failpoints",
         run: hand_over,
     },
+    Fault {
+        name: "take_over",
+        rows: &["T1", "T7"],
+        what: "one of two services dies in the middle of a transaction and stays away",
+        proof: "the log of failpoints; the other says that it ended the transaction",
+        run: take_over,
+    },
 ];
 
 /// The archive of a partition that wanders is in several places: it has checks of its own.
@@ -200,5 +207,29 @@ fn hand_over(run: &mut Run) {
     engines[0].start();
     let hits = std::fs::read_to_string(&log).unwrap_or_default();
     run.report.prove("deaths while partitions change hands", hits.lines().count() as u64, 2);
+    trial.verdict(&mut engines, &mut run.report);
+}
+
+fn take_over(run: &mut Run) {
+    let broker = Broker::start();
+    let mut trial = Trial::new(&broker.client(), &wandering());
+    let mut engines = members(&trial, 2);
+    let log = trial.site.folder().join("failpoints.log");
+    engines[0].env("AUSCULT_FAILPOINTS_LOG", &log.to_string_lossy());
+    engines[0].env("AUSCULT_FAILPOINTS", &format!("{}=abort@80", at::AFTER_SEND_OFFSETS));
+    engines.iter_mut().for_each(Engine::start);
+    trial.send(run.load(40, 90), run.seed);
+    let died = engines[0].ended(Duration::from_secs(60));
+    let begun = Instant::now();
+    run.report.expect(died == Some(134), || format!("in a transaction: ended with {died:?}"));
+    thread::sleep(Duration::from_secs(20));
+    let gap = trial.watcher.longest_gap(begun, Instant::now());
+    let hits = std::fs::read_to_string(&log).unwrap_or_default();
+    run.report.prove("deaths in a transaction", hits.lines().count() as u64, 1);
+    let ended = engines[1].log().matches("which is ended for it").count();
+    run.report.prove("transactions ended for the dead", ended as u64, 1);
+    run.report.note(format!("longest time without an output {gap:.1?}, of which the session takes 6 s"));
+    let away = engines.remove(0);
+    run.report.expect(!away.log().contains("panicked"), || away.tail(5));
     trial.verdict(&mut engines, &mut run.report);
 }

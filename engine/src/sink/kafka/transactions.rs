@@ -77,21 +77,7 @@ impl Transactions {
     /// # Errors
     /// [`RunError::Secret`] if the configuration refers to a secret that is not there.
     pub fn new(kafka: &config::Kafka, group: Group) -> Result<Self, RunError> {
-        let mut config = ClientConfig::new();
-        config
-            .set("compression.codec", "lz4")
-            .set("linger.ms", "5")
-            .set("queue.buffering.max.messages", "1000000")
-            .set("queue.buffering.max.kbytes", "131072")
-            .set("partitioner", "murmur2_random")
-            .set("transaction.timeout.ms", "10000");
-        swift(&mut config);
-        // A request that a silent broker keeps is sent to the next one before the commit is given up.
-        config.set("socket.timeout.ms", "4000");
-        config = over(config, kafka)?;
-        config
-            .set("transactional.id", format!("{}-{}", kafka.group, kafka.instance))
-            .set("enable.idempotence", "true");
+        let config = settings(kafka, &kafka.instance)?;
         Ok(Self { config, producer: None, group })
     }
 
@@ -230,6 +216,34 @@ impl Transactions {
     fn producer(&self) -> Result<&BaseProducer, KafkaError> {
         self.producer.as_ref().ok_or(KafkaError::MessageProduction(Code::State))
     }
+}
+
+/// Ends what another instance has left open, by taking its transactional id for a moment. Only for one that has died: a
+/// living one takes its id back, and tells again what it was telling.
+///
+/// # Errors
+/// [`Failure`]: then it may still be open.
+pub fn end_of(kafka: &config::Kafka, instance: &str) -> Result<(), Failure> {
+    let made: Result<BaseProducer, _> = settings(kafka, instance).map_err(Failure::Broken)?.create();
+    let producer = made.map_err(|e| Failure::Broken(RunError::kafka("create a producer")(e)))?;
+    patiently(&|| true, || producer.init_transactions(Timeout::After(SLICE)))
+}
+
+fn settings(kafka: &config::Kafka, instance: &str) -> Result<ClientConfig, RunError> {
+    let mut config = ClientConfig::new();
+    config
+        .set("compression.codec", "lz4")
+        .set("linger.ms", "5")
+        .set("queue.buffering.max.messages", "1000000")
+        .set("queue.buffering.max.kbytes", "131072")
+        .set("partitioner", "murmur2_random")
+        .set("transaction.timeout.ms", "10000");
+    swift(&mut config);
+    // A request that a silent broker keeps is sent to the next one before the commit is given up.
+    config.set("socket.timeout.ms", "4000");
+    config = over(config, kafka)?;
+    config.set("transactional.id", format!("{}-{instance}", kafka.group)).set("enable.idempotence", "true");
+    Ok(config)
 }
 
 /// Asks after a request again while it goes on, for [`COMMIT`] at most.

@@ -1,7 +1,7 @@
 //! The consumer group, for those who do not read from it: what it has committed, and who owns what.
 //! In: the source's own client. Out: offsets, and counts of partitions by member.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -38,6 +38,8 @@ pub struct Members {
     pub counts: BTreeMap<String, usize>,
     /// Which of them is this process.
     pub me: String,
+    /// Instances that are members.
+    pub instances: BTreeSet<String>,
 }
 
 impl Members {
@@ -99,10 +101,17 @@ impl Group {
         let metadata = self.consumer.fetch_metadata(Some(&context.topic), wait)?;
         let partitions = metadata.topics().iter().map(|t| t.partitions().len()).sum();
         let groups = self.consumer.fetch_group_list(Some(&context.group), wait)?;
-        let mut members = Members { stable: false, partitions, counts: BTreeMap::new(), me: String::new() };
+        let mut members = Members {
+            stable: false,
+            partitions,
+            counts: BTreeMap::new(),
+            me: String::new(),
+            instances: BTreeSet::new(),
+        };
         for group in groups.groups().iter().filter(|g| g.name() == context.group) {
             members.stable = group.state() == "Stable" && group.protocol_type() == "consumer";
             for member in group.members() {
+                members.instances.insert(member.client_id().to_owned());
                 let count = member.assignment().and_then(|bytes| owned(bytes, &context.topic));
                 let Some(count) = count else { continue };
                 members.counts.insert(member.id().to_owned(), count);
