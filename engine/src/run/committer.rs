@@ -135,7 +135,7 @@ impl<T: Teller> Committer<T> {
             let left = due.saturating_duration_since(clock::instant());
             let now = left.is_zero() || state.hurry || state.stop_by.is_some() || state.half_full();
             if now && !state.waiting.is_empty() {
-                state.busy = true;
+                state.open();
                 return true;
             }
             if state.stop_by.is_some() {
@@ -167,7 +167,7 @@ impl<T: Teller> Committer<T> {
             self.teller.poll();
         }
         let next = self.offsets();
-        if next.keys().any(|p| self.handover.lock().lost.contains(p)) {
+        if next.keys().any(|p| self.handover.lock().lost.contains_key(p)) {
             return Err(Failure::Heals(rdkafka::error::KafkaError::Canceled));
         }
         let handover = self.handover.clone();
@@ -267,7 +267,7 @@ impl<T: Teller> Committer<T> {
         self.connect()?;
         let committed = if self.asked { self.committed()? } else { BTreeMap::new() };
         let through = |c: &Chunk| committed.get(&c.partition).is_some_and(|o| *o >= c.next);
-        let ours = |c: &Chunk| !self.handover.lock().lost.contains(&c.partition);
+        let ours = |c: &Chunk| !self.handover.lock().lost.contains_key(&c.partition);
         if !self.told.iter().any(|c| ours(c) && through(c)) {
             self.take_back()?;
         }

@@ -156,7 +156,7 @@ fn stalls(run: &mut Run) {
 fn archive_errors(run: &mut Run) {
     let mut trial = Trial::new(&kafka::shared(), &options());
     let (mut engine, log) = engine(&trial);
-    trial.send(run.load(20, 60), run.seed);
+    trial.send(run.load(45, 90), run.seed);
     let plans = [
         format!("{}=error@3", at::ARCHIVE_CREATE),
         format!("{}=error@2", at::ARCHIVE_WRITTEN),

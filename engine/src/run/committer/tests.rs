@@ -270,3 +270,18 @@ fn a_stop_without_a_broker_ends_in_time() {
     thread.join().unwrap();
     assert!(fake.broker().told.is_empty() && handover.records() == 5);
 }
+
+#[test]
+fn a_partition_is_regained_as_soon_as_the_transaction_that_it_was_lost_in_has_ended() {
+    let handover = Handover::default();
+    handover.lock().open();
+    handover.forget(1);
+    assert!(!handover.regain(1));
+    // The next one is open already when this is looked at, as always under load.
+    handover.lock().open();
+    assert!(handover.regain(1));
+    handover.forget(1);
+    assert!(!handover.regain(1));
+    handover.lock().busy = false;
+    assert!(handover.regain(1));
+}
