@@ -239,10 +239,13 @@ fn settings(kafka: &config::Kafka, instance: &str) -> Result<ClientConfig, RunEr
         .set("partitioner", "murmur2_random")
         .set("transaction.timeout.ms", "10000");
     swift(&mut config);
-    // A request that a silent broker keeps is sent to the next one before the commit is given up.
-    config.set("socket.timeout.ms", "4000");
     config = over(config, kafka)?;
-    config.set("transactional.id", format!("{}-{instance}", kafka.group)).set("enable.idempotence", "true");
+    config
+        .set("transactional.id", format!("{}-{instance}", kafka.group))
+        .set("enable.idempotence", "true")
+        // Longer than a commit is waited for: a client that asks for the end of a transaction a second time, because the
+        // first answer was late, may find that the first ends the next transaction, in its middle.
+        .set("socket.timeout.ms", "9000");
     Ok(config)
 }
 
