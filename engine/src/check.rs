@@ -147,6 +147,7 @@ pub fn plan(config: &Config, text: &str, file: &str, strict: bool) -> Result<Pla
         predictions: false,
         beats: false,
         live: config.http.live,
+        strip_beds: usize::MAX,
         warnings: Vec::new(),
         build: BUILD,
     };

@@ -122,7 +122,7 @@ async fn publish(server: Server) {
             continue;
         }
         let message = server.shared.ward().message(clock::now().millis(), server.shared.log_time());
-        let _ = server.stream.send(message.to_string().into());
+        let _ = server.stream.send(message.into());
     }
 }
 

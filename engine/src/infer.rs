@@ -59,6 +59,11 @@ impl PlannedModel {
         planned
     }
 
+    /// Its name.
+    pub fn name(&self) -> Arc<str> {
+        self.label.0.clone()
+    }
+
     /// The same, telling this many drivers at most.
     pub fn with_drivers(mut self, most: usize) -> Self {
         self.drivers = most;

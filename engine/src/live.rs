@@ -1,14 +1,15 @@
 //! The live ward view: what a person at the dashboard sees of each bed.
-//! In: one glance a patient and epoch, made by the risk hop when somebody may look. Out: JSON for the page: values
-//! with their age, scores, risks, open alerts, the newest samples; a value past its validity is not among them.
+//! In: one glance a patient and epoch, made by the risk hop when somebody may look. Out: JSON for the page, written when
+//! somebody does look: values with their age, scores, risks, open alerts, the newest samples; a value past its validity
+//! is not among them.
 
 use std::collections::BTreeMap;
+use std::sync::{Arc, LazyLock};
 
 use auscult_models::Outcome;
 use auscult_operators::score::{ScoreResult, Status};
 use auscult_operators::signal::{ChannelId, EventTime, Kind, Missing, Origin, PatientId};
-use serde::Serialize;
-use serde_json::{Value, json};
+use serde::{Serialize, Serializer};
 
 use crate::align::Sealed;
 use crate::compute::Computed;
@@ -29,19 +30,109 @@ pub struct Glance {
     /// End of the epoch.
     pub event_time: EventTime,
     /// Values by the name under which the page shows them.
-    pub values: BTreeMap<&'static str, Value>,
+    pub values: Numbers,
     /// The early-warning score.
-    pub news2: Value,
+    pub news2: ScoreShown,
     /// The first model.
-    pub model: Value,
+    pub model: ModelShown,
     /// Open alerts.
-    pub alerts: Vec<Value>,
+    pub alerts: Vec<AlertShown>,
     /// Bigger is more urgent.
     pub urgency: i64,
     /// New samples.
     pub strips: Vec<Strip>,
     /// Whether this glance says that nothing came.
     pub silent: bool,
+}
+
+/// One value, or why there is none.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Number {
+    /// To one decimal place; none unless the state is `valid`.
+    pub value: Option<f64>,
+    /// UCUM code.
+    pub unit: &'static str,
+    /// `valid`, `stale` or `absent`.
+    pub state: &'static str,
+    /// Since it was observed.
+    pub age_s: Option<f64>,
+    /// `reported` or `derived`.
+    pub origin: Option<&'static str>,
+    /// 0 to 1.
+    pub quality: Option<f32>,
+    /// Why there is none.
+    pub reason: Option<Missing>,
+}
+
+/// The values that are shown of each bed.
+#[derive(Clone, Debug)]
+pub struct Numbers([Number; SHOWN.len()]);
+
+impl Numbers {
+    /// The value that is shown under this name.
+    pub fn get(&self, name: &str) -> Option<&Number> {
+        SHOWN.iter().zip(&self.0).find(|(row, _)| row.0 == name).map(|(_, number)| number)
+    }
+}
+
+impl Serialize for Numbers {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_map(SHOWN.iter().map(|row| row.0).zip(&self.0))
+    }
+}
+
+/// A score in short.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct ScoreShown {
+    /// `complete`, `partial`, `invalid`; `absent` if there is no such score.
+    pub status: &'static str,
+    /// As [`ScoreResult::total`], and so on.
+    pub total: Option<i64>,
+    /// Lowest total that is possible.
+    pub low: Option<i64>,
+    /// Highest total that is possible.
+    pub high: Option<i64>,
+    /// Name of the level.
+    pub level: Option<&'static str>,
+    /// Name of the mildest level that is possible.
+    pub level_low: Option<&'static str>,
+    /// Name of the gravest level that is possible.
+    pub level_high: Option<&'static str>,
+    /// Inputs that leave it open.
+    pub missing: Vec<&'static str>,
+    /// Why it does not apply.
+    pub reason: Option<String>,
+}
+
+/// A model in short.
+#[derive(Clone, Debug, Serialize)]
+pub struct ModelShown {
+    /// Its name.
+    #[serde(serialize_with = "text")]
+    pub name: Option<Arc<str>>,
+    /// What it said, if that still holds.
+    pub probability: Option<f64>,
+    /// `ok`, `waiting`, `refused`, `failed` or `unavailable`.
+    pub state: &'static str,
+    /// Why there is no probability; empty if there is one.
+    pub reason: String,
+}
+
+fn text<S: Serializer>(text: &Option<Arc<str>>, to: S) -> Result<S::Ok, S::Error> {
+    text.as_deref().serialize(to)
+}
+
+/// An open alert.
+#[derive(Clone, Debug, Serialize)]
+pub struct AlertShown {
+    alert_id: String,
+    rule: String,
+    kind: String,
+    priority: Priority,
+    category: Category,
+    since_ms: i64,
+    text: String,
+    state: &'static str,
 }
 
 /// New samples of one channel, thinned.
@@ -68,7 +159,7 @@ pub struct Strip {
 }
 
 /// What the page calls a value, and the channels it may come from, the best first.
-const SHOWN: &[(&str, &[&str])] = &[
+const SHOWN: [(&str, &[&str]); 8] = [
     ("heart_rate", &["heart_rate", "pulse_rate"]),
     ("pulse_rate", &["pulse_rate"]),
     ("spo2", &["spo2"]),
@@ -79,6 +170,13 @@ const SHOWN: &[(&str, &[&str])] = &[
     ("temperature", &["temperature"]),
 ];
 
+/// Channels by row of [`SHOWN`].
+static CHANNELS: LazyLock<[Vec<ChannelId>; SHOWN.len()]> =
+    LazyLock::new(|| SHOWN.map(|(_, from)| from.iter().filter_map(|n| ChannelId::named(n)).collect()));
+/// An arterial line.
+static LINE: LazyLock<Vec<ChannelId>> =
+    LazyLock::new(|| ["abp_sys", "abp_mean", "abp_dia"].into_iter().filter_map(ChannelId::named).collect());
+
 /// Looks at one bed.
 pub(crate) fn glance(
     plan: &Plan,
@@ -86,21 +184,17 @@ pub(crate) fn glance(
     sealed: &Sealed,
     c: &Computed,
     now: EventTime,
+    with_strips: bool,
 ) -> Glance {
-    let line = ["abp_sys", "abp_mean", "abp_dia"];
     // One source for all three pressures: an arterial line that is read stands alone, even where a part of it cannot
     // be believed, and is never mixed with the cuff.
-    let by_line = line
+    let by_line = LINE
         .iter()
-        .filter_map(|n| ChannelId::named(n))
-        .any(|id| matches!(c.values.at(id, now), Ok(_) | Err(Missing::Implausible | Missing::LowQuality)));
-    let values = SHOWN
-        .iter()
-        .map(|(name, from)| {
-            let from = if by_line && line.contains(&from[0]) { &from[..1] } else { from };
-            (*name, shown(c, from, now))
-        })
-        .collect();
+        .any(|id| matches!(c.values.at(*id, now), Ok(_) | Err(Missing::Implausible | Missing::LowQuality)));
+    let values = CHANNELS.each_ref().map(|from| {
+        let of_line = by_line && from.first().is_some_and(|id| LINE.contains(id));
+        number(c, if of_line { &from[..1] } else { from }, now)
+    });
     let news2 = c.scores.iter().find(|s| s.score == "news2");
     let open: Vec<_> =
         plan.rules.iter().zip(&patient.rules).filter_map(|(r, s)| s.alert.as_ref().map(|a| (r, a))).collect();
@@ -124,22 +218,27 @@ pub(crate) fn glance(
                 (false, true) => "acknowledged",
                 (false, false) => "active",
             };
-            json!({
-                "alert_id": id, "rule": rule.name, "kind": alert.facts.kind, "priority": rule.priority,
-                "category": rule.category, "since_ms": alert.started.millis(), "text": alert.facts.text,
-                "state": state,
-            })
+            AlertShown {
+                alert_id: id,
+                rule: rule.name.clone(),
+                kind: alert.facts.kind.clone(),
+                priority: rule.priority,
+                category: rule.category,
+                since_ms: alert.started.millis(),
+                text: alert.facts.text.clone(),
+                state,
+            }
         })
         .collect();
     Glance {
         patient: patient.id.clone(),
         event_time: now,
-        values,
-        news2: news2.map_or_else(|| json!({"status": "absent"}), score),
-        model: model(patient, now),
+        values: Numbers(values),
+        news2: news2.map_or_else(|| ScoreShown { status: "absent", ..ScoreShown::default() }, score),
+        model: model(plan, patient, now),
         alerts,
         urgency,
-        strips: strips(sealed, c),
+        strips: if with_strips { strips(sealed, c) } else { Vec::new() },
         silent: false,
     }
 }
@@ -154,59 +253,67 @@ fn weight(priority: Priority, category: Category) -> i64 {
     }
 }
 
-fn shown(c: &Computed, from: &[&str], now: EventTime) -> Value {
-    let ids: Vec<ChannelId> = from.iter().filter_map(|n| ChannelId::named(n)).collect();
-    let found = ids.iter().find_map(|id| c.values.at(*id, now).ok().map(|v| (*id, v)));
-    if let Some((id, v)) = found {
-        let origin = if v.origin == Origin::Derived { "derived" } else { "reported" };
-        return json!({
-            "value": (v.value * 10.0).round() / 10.0, "unit": id.row().unit.ucum(),
-            "age_s": (now - v.observed_at).seconds(), "state": "valid", "origin": origin, "quality": v.quality,
-        });
+fn number(c: &Computed, from: &[ChannelId], now: EventTime) -> Number {
+    let ids = || from.iter().copied();
+    let unit = |id: Option<ChannelId>| id.map_or("1", |id| id.row().unit.ucum());
+    if let Some((id, v)) = ids().find_map(|id| c.values.at(id, now).ok().map(|v| (id, v))) {
+        return Number {
+            value: Some((v.value * 10.0).round() / 10.0),
+            unit: unit(Some(id)),
+            state: "valid",
+            age_s: Some((now - v.observed_at).seconds()),
+            origin: Some(if v.origin == Origin::Derived { "derived" } else { "reported" }),
+            quality: Some(v.quality),
+            reason: None,
+        };
     }
-    let unit = ids.first().map_or("1", |id| id.row().unit.ucum());
-    let reason = ids.iter().filter_map(|id| c.values.at(*id, now).err()).next_back();
-    let stale = ids.iter().any(|id| c.values.last(*id).is_some());
-    json!({"value": null, "unit": unit, "state": if stale { "stale" } else { "absent" }, "reason": reason})
+    let stale = ids().any(|id| c.values.last(id).is_some());
+    Number {
+        value: None,
+        unit: unit(ids().next()),
+        state: if stale { "stale" } else { "absent" },
+        age_s: None,
+        origin: None,
+        quality: None,
+        reason: ids().filter_map(|id| c.values.at(id, now).err()).last(),
+    }
 }
 
-fn score(s: &ScoreResult) -> Value {
+fn score(s: &ScoreResult) -> ScoreShown {
     let status = match s.status {
         Status::Complete => "complete",
         Status::Partial => "partial",
         Status::Invalid => "invalid",
     };
-    json!({
-        "status": status, "total": s.total, "low": s.low, "high": s.high, "level": s.level.map(|l| l.name),
-        "level_low": s.level_low.map(|l| l.name), "level_high": s.level_high.map(|l| l.name),
-        "missing": s.missing, "reason": s.reason,
-    })
+    ScoreShown {
+        status,
+        total: s.total,
+        low: s.low,
+        high: s.high,
+        level: s.level.map(|l| l.name),
+        level_low: s.level_low.map(|l| l.name),
+        level_high: s.level_high.map(|l| l.name),
+        missing: s.missing.clone(),
+        reason: s.reason.clone(),
+    }
 }
 
-fn model(patient: &Patient, now: EventTime) -> Value {
-    let Some(m) = patient.models.first() else {
-        return json!({"state": "unavailable", "reason": "no model planned"});
+fn model(plan: &Plan, patient: &Patient, now: EventTime) -> ModelShown {
+    let name = plan.models.first().map(|m| m.name());
+    let (probability, state, reason) = match patient.models.first() {
+        None => (None, "unavailable", "no model planned".to_owned()),
+        Some(m) => match (&m.unavailable, m.current(now)) {
+            (Some(why), _) => (None, "unavailable", why.clone()),
+            (None, None) => (None, "waiting", "first evaluation to come".to_owned()),
+            (None, Some(Outcome::Probability(p))) => (Some(p.value), "ok", String::new()),
+            (None, Some(Outcome::Refused { missing_inputs, .. })) => {
+                let names: Vec<&str> = missing_inputs.iter().map(|i| i.feature.as_str()).collect();
+                (None, "refused", format!("missing: {}", names.join(", ")))
+            }
+            (None, Some(Outcome::Failed { reason })) => (None, "failed", reason.to_string()),
+        },
     };
-    let name = &m.identity.name;
-    if let Some(why) = &m.unavailable {
-        return json!({"name": name, "probability": null, "state": "unavailable", "reason": why});
-    }
-    match m.current(now) {
-        None => {
-            json!({"name": name, "probability": null, "state": "waiting", "reason": "first evaluation to come"})
-        }
-        Some(Outcome::Probability(p)) => {
-            json!({"name": name, "probability": p.value, "state": "ok", "reason": ""})
-        }
-        Some(Outcome::Refused { missing_inputs, .. }) => {
-            let names: Vec<&str> = missing_inputs.iter().map(|i| i.feature.as_str()).collect();
-            let reason = format!("missing: {}", names.join(", "));
-            json!({"name": name, "probability": null, "state": "refused", "reason": reason})
-        }
-        Some(Outcome::Failed { reason }) => {
-            json!({"name": name, "probability": null, "state": "failed", "reason": reason.to_string()})
-        }
-    }
+    ModelShown { name, probability, state, reason }
 }
 
 /// The first ECG lead and the first PPG, or pressure where there is none of those.
@@ -257,6 +364,26 @@ fn scale_of(samples: &[f32]) -> (f64, f64, f64) {
     (-nice, nice, nice / 1000.0)
 }
 
+#[derive(Serialize)]
+struct Bed<'a> {
+    patient: &'a str,
+    urgency: i64,
+    event_ms: i64,
+    silent_s: f64,
+    values: &'a Numbers,
+    news2: &'a ScoreShown,
+    model: &'a ModelShown,
+    alerts: &'a [AlertShown],
+    strips: &'a [Strip],
+}
+
+#[derive(Serialize)]
+struct Message<'a> {
+    sequence: u64,
+    server_ms: i64,
+    beds: Vec<Bed<'a>>,
+}
+
 /// The beds that are on show.
 #[derive(Debug, Default)]
 pub struct Ward {
@@ -270,7 +397,8 @@ impl Ward {
     /// Takes in a glance. `heard` is the partition time: how silent a bed is counts by the log's clock.
     pub fn take(&mut self, mut glance: Glance, heard: EventTime) {
         let strips = std::mem::take(&mut glance.strips);
-        if self.strips.len() < STRIP_BEDS_MAX || self.strips.contains_key(&glance.patient) {
+        let shown = self.strips.len() < STRIP_BEDS_MAX || self.strips.contains_key(&glance.patient);
+        if shown && !strips.is_empty() {
             let waiting = self.strips.entry(glance.patient.clone()).or_default();
             waiting.extend(strips);
             // Nobody looks: keep the newest few seconds.
@@ -278,31 +406,31 @@ impl Ward {
                 waiting.drain(..waiting.len() - 16);
             }
         }
-        // Silence is no sign of life.
-        let heard = match self.beds.get(&glance.patient) {
-            Some((_, before)) if glance.silent => *before,
-            _ => heard,
-        };
-        self.beds.insert(glance.patient.clone(), (glance, heard));
+        match self.beds.get_mut(&glance.patient) {
+            // Silence is no sign of life.
+            Some((bed, _)) if glance.silent => *bed = glance,
+            Some(bed) => *bed = (glance, heard),
+            None => drop(self.beds.insert(glance.patient.clone(), (glance, heard))),
+        }
     }
 
-    /// The message for the page: everything as of now, and the strips since the last message.
-    pub fn message(&mut self, server_ms: i64, partition_time: Option<EventTime>) -> Value {
+    /// The message for the page, as JSON: everything as of now, and the strips since the last message.
+    pub fn message(&mut self, server_ms: i64, partition_time: Option<EventTime>) -> String {
         self.sequence += 1;
-        let mut strips = std::mem::take(&mut self.strips);
-        let beds: Vec<Value> = self
-            .beds
-            .values()
-            .map(|(g, heard)| {
-                let silent_s = partition_time.map_or(0.0, |t| (t - *heard).seconds().max(0.0));
-                json!({
-                    "patient": g.patient.expose(), "urgency": g.urgency, "event_ms": g.event_time.millis(),
-                    "silent_s": silent_s, "values": g.values, "news2": g.news2, "model": g.model,
-                    "alerts": g.alerts, "strips": strips.remove(&g.patient).unwrap_or_default(),
-                })
-            })
-            .collect();
-        json!({"sequence": self.sequence, "server_ms": server_ms, "beds": beds})
+        let strips = std::mem::take(&mut self.strips);
+        let beds = self.beds.values().map(|(g, heard)| Bed {
+            patient: g.patient.expose(),
+            urgency: g.urgency,
+            event_ms: g.event_time.millis(),
+            silent_s: partition_time.map_or(0.0, |t| (t - *heard).seconds().max(0.0)),
+            values: &g.values,
+            news2: &g.news2,
+            model: &g.model,
+            alerts: &g.alerts,
+            strips: strips.get(&g.patient).map_or(&[], Vec::as_slice),
+        });
+        let message = Message { sequence: self.sequence, server_ms, beds: beds.collect() };
+        serde_json::to_string(&message).unwrap_or_default()
     }
 
     /// Event time of the newest glance of a patient.

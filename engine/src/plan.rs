@@ -47,6 +47,8 @@ pub struct Plan {
     pub beats: bool,
     /// Whether somebody looks at the live view.
     pub live: bool,
+    /// Of so many patients, the first met, the samples are shown as well.
+    pub strip_beds: usize,
     /// What may be meant, and is rarely wise.
     pub warnings: Vec<String>,
     /// Hash of everything that can change a result.

@@ -12,6 +12,7 @@ use crate::config::Config;
 use crate::error::RunError;
 use crate::guard::Guard;
 use crate::heartbeat::Heartbeat;
+use crate::live::STRIP_BEDS_MAX;
 use crate::shared::Shared;
 use crate::{clock, http, run as service};
 
@@ -28,7 +29,8 @@ pub(super) struct Args {
 
 /// Runs it.
 pub(super) fn run(args: &Args) -> Result<(), RunError> {
-    let (config, plan) = check::load(Some(&args.config), true)?;
+    let (config, mut plan) = check::load(Some(&args.config), true)?;
+    plan.strip_beds = STRIP_BEDS_MAX;
     let plan = Arc::new(plan);
     for warning in &plan.warnings {
         warn!(code = "config", "{warning}");

@@ -43,12 +43,22 @@ pub(crate) fn judge(
 ) {
     let effects = &mut Told { offset: work.offset, effects };
     match &mut work.item {
-        Item::Epoch(sealed) => epoch(plan, patient, sealed, computed, effects),
+        Item::Epoch(sealed) => {
+            let with_strips = work.patient < plan.strip_beds;
+            epoch(plan, patient, sealed, computed, with_strips, effects)
+        }
         Item::Silence { span, newest } => silence(plan, patient, *span, *newest, computed, effects),
     }
 }
 
-fn epoch(plan: &Plan, patient: &mut Patient, sealed: &mut Sealed, c: &mut Computed, effects: &mut Told<'_>) {
+fn epoch(
+    plan: &Plan,
+    patient: &mut Patient,
+    sealed: &mut Sealed,
+    c: &mut Computed,
+    with_strips: bool,
+    effects: &mut Told<'_>,
+) {
     let now = sealed.start + Span::EPOCH;
     patient.remember(std::mem::take(&mut sealed.evidence));
     if plan.predictions && !c.due.is_empty() {
@@ -101,7 +111,7 @@ fn epoch(plan: &Plan, patient: &mut Patient, sealed: &mut Sealed, c: &mut Comput
         effects.push(Effect::Beats(patient.id.clone(), c.readings.beats.clone()));
     }
     if plan.live {
-        effects.push(Effect::Glance(Box::new(live::glance(plan, patient, sealed, c, now))));
+        effects.push(Effect::Glance(Box::new(live::glance(plan, patient, sealed, c, now, with_strips))));
     }
 }
 
@@ -139,7 +149,7 @@ fn silence(
         }
     }
     if plan.live {
-        let glance = live::glance(plan, patient, &Sealed::default(), c, now);
+        let glance = live::glance(plan, patient, &Sealed::default(), c, now, false);
         effects.push(Effect::Glance(Box::new(live::Glance { silent: true, ..glance })));
     }
 }

@@ -151,7 +151,9 @@ impl KafkaSource {
         let mut config = ClientConfig::new();
         config
             .set("statistics.interval.ms", "1000")
+            // A broker answers when there is a good deal, or after a moment: each answer costs it about the same.
             .set("fetch.wait.max.ms", "20")
+            .set("fetch.min.bytes", "1048576")
             .set("fetch.message.max.bytes", "1048576")
             // Of each partition: what is read ahead while its owner is busy.
             .set("queued.min.messages", "20000")

@@ -175,7 +175,7 @@ pub fn line(effect: &Effect, base: usize) -> (&'static str, String) {
         Effect::Glance(g) => {
             let strips = serde_json::to_string(&g.strips).unwrap();
             let (p, at, news2, urgency) = (g.patient.expose(), g.event_time, &g.news2, g.urgency);
-            ("glance", format!("{p} {at:?} {:?} {news2} {urgency} {:?} {strips}", g.values, g.alerts))
+            ("glance", format!("{p} {at:?} {:?} {news2:?} {urgency} {:?} {strips}", g.values, g.alerts))
         }
         Effect::Roll => ("roll", "roll".into()),
         Effect::State(key, value) => ("state", format!("{key:?} {}", value.as_ref().map_or(0, Vec::len))),

@@ -55,7 +55,7 @@ fn asked() -> Asked {
 
 fn main() {
     let asked = asked();
-    let mut broker = Broker::start();
+    let mut broker = Broker::start_long_lived();
     let load = Load::new(&asked, &broker.client());
     if asked.sender {
         load.sender(&broker);
@@ -126,6 +126,7 @@ impl<'a> Load<'a> {
             assert!(running.exit_code().is_none(), "the service ended\n{}", running.tail(40));
         }
         let wall = began.elapsed().as_secs_f64();
+        let over = now_ms();
         let used: Vec<String> = pids
             .iter()
             .zip(cpu)
@@ -134,9 +135,9 @@ impl<'a> Load<'a> {
         let sent: u64 = sender.stdout().trim().rsplit(' ').next().and_then(|n| n.parse().ok()).unwrap_or(0);
         let metrics = self.site.drained(&mut running, sent);
         all.extend(reader.take());
-        // The first seconds are those of a service that has just met everybody.
-        let first = all.iter().map(|s| s.sealed_ms).min().unwrap_or(0) + 20_000;
-        let settled: Vec<&Seen> = all.iter().filter(|s| s.sealed_ms >= first).collect();
+        // The first seconds are those of a service that has just met everybody; after the last nobody seals.
+        let (first, last) = (all.iter().map(|s| s.sealed_ms).min().unwrap_or(0) + 20_000, over - 20_000);
+        let settled: Vec<&Seen> = all.iter().filter(|s| (first..last).contains(&s.sealed_ms)).collect();
         println!("cores over all: {} (a sender that has ended counts as 0)", used.join(", "));
         println!("written after: {}", spread(settled.iter().map(|s| s.written_ms - s.sealed_ms).collect()));
         println!("visible after: {}", spread(settled.iter().map(|s| s.visible_ms - s.sealed_ms).collect()));

@@ -36,6 +36,7 @@ pub struct Broker {
     jars: PathBuf,
     port: u16,
     heap_mib: u32,
+    long_lived: bool,
     nodes: usize,
     proxy: Option<Proxy>,
 }
@@ -54,6 +55,15 @@ impl Broker {
     /// As [`Broker::start`], with a proxy that clients who bootstrap at [`Broker::proxy`] stay behind.
     pub fn start_proxied() -> Self {
         start_with(1, &[], true).pop().expect("one broker was asked for")
+    }
+
+    /// As [`Broker::start`], compiled as well as a broker in production is, for measurements that take minutes.
+    pub fn start_long_lived() -> Self {
+        let mut broker = Self::start();
+        broker.stop();
+        broker.long_lived = true;
+        broker.restart();
+        broker
     }
 
     /// The proxy before this broker; the broker advertises it to whoever comes through it.
@@ -135,7 +145,9 @@ impl Broker {
             format!("-Dlog4j2.configurationFile={}", self.dir.path().join("log4j2.properties").display());
         let heap = [format!("-Xms{}m", heap_mib.min(256)), format!("-Xmx{heap_mib}m")];
         // The first compiler only: a short-lived broker on a busy machine never earns back the second one's work.
-        let start = Start::new("java").args(heap).args(["-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"]);
+        let level = if self.long_lived { 4 } else { 1 };
+        let start = Start::new("java").args(heap).args([format!("-XX:TieredStopAtLevel={level}")]);
+        let start = start.args(["-XX:+UseSerialGC"]);
         start.args([log4j, "-cp".into(), format!("{}/*", self.jars.display())])
     }
 
@@ -214,7 +226,7 @@ fn try_start(nodes: usize, extra: &[(&str, &str)], proxied: bool) -> Result<Vec<
         std::fs::write(dir.path().join("server.properties"), text).map_err(|e| e.to_string())?;
         std::fs::write(dir.path().join("log4j2.properties"), LOG4J).map_err(|e| e.to_string())?;
         let (port, jars) = (brokers[id - 1], jars.clone());
-        started.push(Broker { running: None, dir, jars, port, heap_mib, nodes, proxy });
+        started.push(Broker { running: None, dir, jars, port, heap_mib, long_lived: false, nodes, proxy });
     }
     for broker in &mut started {
         broker.format(&cluster_id);
