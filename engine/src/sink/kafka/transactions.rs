@@ -240,12 +240,14 @@ fn settings(kafka: &config::Kafka, instance: &str) -> Result<ClientConfig, RunEr
         .set("transaction.timeout.ms", "10000");
     swift(&mut config);
     config = over(config, kafka)?;
+    let lives_ms = config.get("transaction.timeout.ms").and_then(|t| t.parse::<u64>().ok()).unwrap_or(10_000);
     config
         .set("transactional.id", format!("{}-{instance}", kafka.group))
         .set("enable.idempotence", "true")
         // Longer than a commit is waited for: a client that asks for the end of a transaction a second time, because the
-        // first answer was late, may find that the first ends the next transaction, in its middle.
-        .set("socket.timeout.ms", "9000");
+        // first answer was late, may find that the first ends the next transaction, in its middle. A transaction must
+        // outlive its requests.
+        .set("socket.timeout.ms", lives_ms.saturating_sub(1_000).max(500).to_string());
     Ok(config)
 }
 
