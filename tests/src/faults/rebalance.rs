@@ -181,9 +181,15 @@ fn rescale(run: &mut Run) {
         thread::sleep(pause);
     }
     // The fourth stays away; its static name keeps its partitions until its session ends.
-    let gained: usize = engines.iter().map(|e| e.log().matches("partition gained").count()).sum();
+    let gained: usize = engines.iter().map(|e| gained(&e.log())).sum();
     run.report.prove("partitions gained", gained as u64, 9);
     trial.verdict(&mut engines, &mut run.report);
+}
+
+/// Partitions that a service says it gained.
+fn gained(log: &str) -> usize {
+    let lists = log.split("partitions gained partitions=[").skip(1).filter_map(|rest| rest.split(']').next());
+    lists.map(|list| list.split(',').filter(|p| !p.trim().is_empty()).count()).sum()
 }
 
 fn hand_over(run: &mut Run) {
@@ -229,4 +235,14 @@ fn take_over(run: &mut Run) {
     let away = engines.remove(0);
     run.report.expect(!away.log().contains("panicked"), || away.tail(5));
     trial.verdict(&mut engines, &mut run.report);
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn gained_partitions_are_counted() {
+        let log = "INFO partitions gained partitions=[2, 1, 0]\nINFO partitions gained partitions=[]\n\
+                   INFO partitions lost partitions=[2] gone=false\nINFO partitions gained partitions=[7]\n";
+        assert_eq!(super::gained(log), 4);
+    }
 }
