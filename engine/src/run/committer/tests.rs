@@ -24,19 +24,22 @@ enum Fault {
     Fenced,
 }
 
+/// Partitions and offsets.
+type Told = Vec<(i32, i64)>;
+
 #[derive(Default)]
 struct Broker {
     /// Committed outputs, in order.
-    told: Vec<(i32, i64)>,
+    told: Told,
     offsets: BTreeMap<i32, i64>,
     /// Offsets of the open transaction.
     next: BTreeMap<i32, i64>,
-    open: Vec<(i32, i64)>,
+    open: Told,
     /// Whether the open transaction has offsets.
     pending: bool,
     /// Whether no abort but one by hand is written: what was open hangs, and goes through with the next commit.
     skips: bool,
-    hanging: Vec<(i32, i64)>,
+    hanging: Told,
     /// Whether offsets hang: nobody is told them.
     unstable: bool,
     aborts: usize,
@@ -48,7 +51,7 @@ struct Broker {
 
 impl Broker {
     /// Ends what is open, and what hangs where it has told something: the hanging and the open.
-    fn end(&mut self) -> (Vec<(i32, i64)>, Vec<(i32, i64)>) {
+    fn end(&mut self) -> (Told, Told) {
         let open = std::mem::take(&mut self.open);
         let touched = |t: &(i32, i64)| open.iter().any(|o| o.0 == t.0);
         let (hung, hanging) = std::mem::take(&mut self.hanging).into_iter().partition(touched);
