@@ -12,6 +12,7 @@ mod ready;
 mod restore;
 mod status;
 mod steps;
+mod unowned;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -28,6 +29,7 @@ use self::handover::Handover;
 use self::ready::wait_for_topics;
 use self::restore::{Refusals, Restorer, Site};
 use self::steps::{Job, Stepped, step_all};
+use self::unowned::Unowned;
 use crate::accounts::Accounts;
 use crate::align::SampleCounts;
 use crate::clock;
@@ -81,6 +83,7 @@ struct Service<'a> {
     side: SidePath,
     desk: Desk,
     restorer: Restorer,
+    unowned: Unowned,
     archiver: Option<Archiver>,
     owned: BTreeMap<i32, Owned>,
     refused: Refusals,
@@ -122,7 +125,7 @@ pub fn run(
     let archive = config.archive.dir.as_deref().map(Path::new);
     let site =
         Site { kafka: kafka.clone(), plan, group: source.group(), archive: archive.map(Path::to_path_buf) };
-    let now = clock::instant();
+    let (now, unowned) = (clock::instant(), Unowned::start(&source.group()));
     let mut service = Service {
         config,
         shared,
@@ -132,6 +135,7 @@ pub fn run(
         side,
         desk: Desk::new(&kafka.instance, clock::now()),
         restorer: Restorer::new(site),
+        unowned,
         archiver: archive.map(|root| Archiver::start(root, &frames_topic(kafka))),
         owned: BTreeMap::new(),
         refused: Refusals::new(),
@@ -158,6 +162,9 @@ impl Service<'_> {
         while !stop.load(Ordering::Relaxed) {
             let began = clock::instant();
             failpoint::hit(failpoint::BEFORE_POLL);
+            if self.unowned.asked() {
+                self.source.rejoin();
+            }
             for change in self.source.serve()? {
                 self.change(change)?;
             }
@@ -296,12 +303,21 @@ impl Service<'_> {
         self.owned.insert(partition, Owned::Refused);
     }
 
-    /// Tells the workers how far the archive's files reach.
+    /// Tells the workers how far the archive's files reach. What it could not write, it gets again from the log.
     fn hear_archive(&mut self) {
         let Some(archiver) = &self.archiver else { return };
-        for (partition, below) in archiver.reached() {
+        let (reached, mended) = (archiver.reached(), archiver.mended());
+        for (partition, below) in reached {
             if let Some(Owned::Reading(shard) | Owned::Seeking(shard, _)) = self.owned.get_mut(&partition) {
                 shard.worker.step(Event::Archived(below));
+            }
+        }
+        for partition in mended {
+            if matches!(self.owned.get(&partition), Some(Owned::Reading(_) | Owned::Seeking(..))) {
+                info!(partition, "taken over anew, so that the archive gets what it has missed");
+                self.source.refuse(partition);
+                self.forget(partition);
+                self.owned.insert(partition, Owned::Settling);
             }
         }
     }

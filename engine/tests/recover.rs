@@ -232,7 +232,9 @@ fn damaged_state_is_seen_and_changes_nothing() {
                 7 => {
                     // One snapshot of a patient in the place of its other: an older one where a newer one was.
                     let mut twin = key.clone();
-                    twin.pop_if(|slot| matches!(slot, b'0' | b'1')).into_iter().for_each(|s| twin.push(s ^ 1));
+                    twin.pop_if(|slot| matches!(slot, b'0' | b'1'))
+                        .into_iter()
+                        .for_each(|s| twin.push(s ^ 1));
                     let older = newest.get(&twin).cloned().unwrap_or_default();
                     newest.insert(key.clone(), older);
                 }

@@ -5,6 +5,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <sys/time.h>
+#include <threads.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -53,7 +54,23 @@ time_t time(time_t *out) {
     return now.tv_sec;
 }
 
-/* The kernel's clock does not jump: a time to wait until is told in the kernel's own. */
+/* The kernel's clock does not jump: a time to wait until is told in the kernel's own. Times of the other clock count from
+ * the machine's start. The file may be read anew between a deadline's making and its use: one that lies further away
+ * than anybody waits was made under another offset, and is left to be waited for shortly. */
+static struct timespec kernels(const struct timespec *until) {
+    struct timespec shifted = *until, now;
+    if (shifted.tv_sec > 1000000000) {
+        shifted.tv_sec -= offset();
+        clock_gettime(CLOCK_REALTIME, &now);
+        now.tv_sec -= offset();
+        if (shifted.tv_sec > now.tv_sec + 1800) {
+            shifted = now;
+            shifted.tv_sec += 1;
+        }
+    }
+    return shifted;
+}
+
 int pthread_cond_timedwait(pthread_cond_t *restrict cond, pthread_mutex_t *restrict mutex,
                            const struct timespec *restrict until) {
     static int (*real)(pthread_cond_t *, pthread_mutex_t *, const struct timespec *);
@@ -63,9 +80,15 @@ int pthread_cond_timedwait(pthread_cond_t *restrict cond, pthread_mutex_t *restr
     if (!real)
         real = (int (*)(pthread_cond_t *, pthread_mutex_t *, const struct timespec *))dlsym(
             RTLD_NEXT, "pthread_cond_timedwait");
-    struct timespec shifted = *until;
-    /* Times of the other clock count from the machine's start. */
-    if (shifted.tv_sec > 1000000000)
-        shifted.tv_sec -= offset();
+    struct timespec shifted = kernels(until);
+    return real(cond, mutex, &shifted);
+}
+
+/* What librdkafka waits by. */
+int cnd_timedwait(cnd_t *restrict cond, mtx_t *restrict mutex, const struct timespec *restrict until) {
+    static int (*real)(cnd_t *, mtx_t *, const struct timespec *);
+    if (!real)
+        real = (int (*)(cnd_t *, mtx_t *, const struct timespec *))dlsym(RTLD_NEXT, "cnd_timedwait");
+    struct timespec shifted = kernels(until);
     return real(cond, mutex, &shifted);
 }

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
@@ -164,6 +164,21 @@ impl Site {
     /// Root of the archive.
     pub fn archive(&self) -> PathBuf {
         self.archive.clone()
+    }
+
+    /// Waits until nothing more is written to the archive: a busy machine may be behind with it, and a stop does not
+    /// wait for long.
+    pub fn archived(&self) {
+        let size = |f: &PathBuf| std::fs::metadata(f).map_or(0, |m| m.len());
+        let state = || files(&self.archive).iter().map(|f| (f.clone(), size(f))).collect::<Vec<_>>();
+        let (mut last, mut since) = (state(), Instant::now());
+        poll(LIMIT, || {
+            let now = state();
+            if now != last {
+                (last, since) = (now, Instant::now());
+            }
+            (since.elapsed() > Duration::from_secs(2)).then_some(())
+        });
     }
 
     /// Address of the pages.

@@ -313,6 +313,7 @@ impl Trial {
         }
         self.drain(engines, report);
         let alone = if let [engine] = &*engines { Some(self.accounts(engine)) } else { None };
+        self.site.archived();
         for engine in engines.iter_mut().filter(|e| e.running.is_some()) {
             let (code, took) = engine.stop();
             report.expect(code == 0 && took <= Duration::from_secs(10), || {
@@ -447,6 +448,7 @@ impl Measure {
             (frames + ticks == ends.iter().sum::<i64>()).then_some(metrics)
         });
         let metrics = balanced.expect("the accounts of the uninterrupted run balance");
+        site.archived();
         assert_eq!(running.terminate(Duration::from_secs(30)), 0, "{}", running.tail(30));
         Self { site, metrics }
     }

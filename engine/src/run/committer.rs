@@ -4,14 +4,14 @@
 //! somebody else owns its partition and tells it.
 //!
 //! After a transaction whose end is not known, the committed offsets say which chunks went through; the others are
-//! told again, by a producer made anew. Nothing is forgotten while the broker is away, and nothing more is taken in
-//! than `IN_FLIGHT_RECORDS` and `IN_FLIGHT_BYTES` allow.
+//! taken back and told again, by a producer made anew. Nothing is forgotten while the broker is away, and nothing more
+//! is taken in than `IN_FLIGHT_RECORDS` and `IN_FLIGHT_BYTES` allow.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use super::handover::{Chunk, Handover};
 use crate::clock;
@@ -24,6 +24,8 @@ const AGAIN: Duration = Duration::from_millis(200);
 /// A fenced producer waits so many times the session for the group to say whether another process has joined as this
 /// instance; if none has, it was only its transaction that had timed out.
 const SESSIONS: f64 = 0.75;
+/// Offsets that are unstable for longer than a transaction may live are held by one that nobody will end.
+const UNSTABLE: Duration = Duration::from_secs(12);
 
 /// What the committer needs of the outside: [`Transactions`], or a broker of a test.
 pub(super) trait Teller: Send {
@@ -32,7 +34,9 @@ pub(super) trait Teller: Send {
     fn begin(&self) -> Result<(), Failure>;
     fn tell(&self, output: &Output) -> Result<(), Failure>;
     fn poll(&self);
-    fn commit(&self, next: &BTreeMap<i32, i64>, go_on: &dyn Fn() -> bool) -> Result<(), Failure>;
+    fn deliver(&self, next: &BTreeMap<i32, i64>, go_on: &dyn Fn() -> bool) -> Result<(), Failure>;
+    fn commit(&self, go_on: &dyn Fn() -> bool) -> Result<(), Failure>;
+    fn abort(&self, next: &BTreeMap<i32, i64>, go_on: &dyn Fn() -> bool) -> Result<(), Failure>;
     fn committed(&self, partitions: &[i32]) -> Result<BTreeMap<i32, i64>, Failure>;
 }
 
@@ -52,8 +56,14 @@ impl Teller for Transactions {
     fn poll(&self) {
         Transactions::poll(self);
     }
-    fn commit(&self, next: &BTreeMap<i32, i64>, go_on: &dyn Fn() -> bool) -> Result<(), Failure> {
-        Transactions::commit(self, next, go_on)
+    fn deliver(&self, next: &BTreeMap<i32, i64>, go_on: &dyn Fn() -> bool) -> Result<(), Failure> {
+        Transactions::deliver(self, next, go_on)
+    }
+    fn commit(&self, go_on: &dyn Fn() -> bool) -> Result<(), Failure> {
+        Transactions::commit(self, go_on)
+    }
+    fn abort(&self, next: &BTreeMap<i32, i64>, go_on: &dyn Fn() -> bool) -> Result<(), Failure> {
+        Transactions::abort(self, next, go_on)
     }
     fn committed(&self, partitions: &[i32]) -> Result<BTreeMap<i32, i64>, Failure> {
         Transactions::committed(self, partitions)
@@ -68,6 +78,9 @@ pub(super) struct Committer<T> {
     session: Duration,
     /// Of the open transaction.
     told: Vec<Chunk>,
+    /// Whether its commit was asked for: until then it has certainly not gone through.
+    asked: bool,
+    unstable: Duration,
 }
 
 /// Why the committer's work is at an end.
@@ -78,7 +91,7 @@ enum End {
 
 impl<T: Teller> Committer<T> {
     pub(super) fn new(teller: T, handover: Arc<Handover>, every: Duration, session: Duration) -> Self {
-        Self { teller, handover, every, session, told: Vec::new() }
+        Self { teller, handover, every, session, told: Vec::new(), asked: false, unstable: UNSTABLE }
     }
 
     /// Works until told to stop.
@@ -122,7 +135,7 @@ impl<T: Teller> Committer<T> {
             let left = due.saturating_duration_since(clock::instant());
             let now = left.is_zero() || state.hurry || state.stop_by.is_some() || state.half_full();
             if now && !state.waiting.is_empty() {
-                state.busy = true;
+                state.open();
                 return true;
             }
             if state.stop_by.is_some() {
@@ -136,6 +149,7 @@ impl<T: Teller> Committer<T> {
     /// One transaction with what waits.
     fn transaction(&mut self) -> Result<(), Failure> {
         failpoint::hit(failpoint::BEFORE_PRODUCE);
+        self.asked = false;
         self.teller.begin()?;
         let until = clock::instant() + self.every;
         while let Some(chunk) = self.next(until) {
@@ -152,19 +166,15 @@ impl<T: Teller> Committer<T> {
             }
             self.teller.poll();
         }
-        let mut next: BTreeMap<i32, i64> = BTreeMap::new();
-        {
-            let state = self.handover.lock();
-            for chunk in &self.told {
-                if state.lost.contains(&chunk.partition) {
-                    return Err(Failure::Heals(rdkafka::error::KafkaError::Canceled));
-                }
-                let to = next.entry(chunk.partition).or_default();
-                *to = chunk.next.max(*to);
-            }
+        let next = self.offsets();
+        if next.keys().any(|p| self.handover.lock().lost.contains_key(p)) {
+            return Err(Failure::Heals(rdkafka::error::KafkaError::Canceled));
         }
-        let handover = &self.handover;
-        self.teller.commit(&next, &|| handover.lock().stop_by.is_none_or(|by| clock::instant() < by))?;
+        let handover = self.handover.clone();
+        let go_on = || handover.lock().stop_by.is_none_or(|by| clock::instant() < by);
+        self.teller.deliver(&next, &go_on)?;
+        self.asked = true;
+        self.teller.commit(&go_on)?;
         failpoint::hit(failpoint::AFTER_COMMIT);
         let told = std::mem::take(&mut self.told);
         self.done(&told);
@@ -173,6 +183,16 @@ impl<T: Teller> Committer<T> {
         state.busy = false;
         self.handover.changed.notify_all();
         Ok(())
+    }
+
+    /// Of each partition of the open transaction, the offset behind what was told.
+    fn offsets(&self) -> BTreeMap<i32, i64> {
+        let mut next = BTreeMap::new();
+        for chunk in &self.told {
+            let to: &mut i64 = next.entry(chunk.partition).or_default();
+            *to = chunk.next.max(*to);
+        }
+        next
     }
 
     /// The next chunk of the open transaction. What waits goes with it; but where more and more comes, it ends.
@@ -245,9 +265,13 @@ impl<T: Teller> Committer<T> {
         failpoint::hit(failpoint::BEFORE_RENEW);
         self.teller.let_go();
         self.connect()?;
-        let committed = self.committed()?;
-        let told = std::mem::take(&mut self.told);
+        let committed = if self.asked { self.committed()? } else { BTreeMap::new() };
         let through = |c: &Chunk| committed.get(&c.partition).is_some_and(|o| *o >= c.next);
+        let ours = |c: &Chunk| !self.handover.lock().lost.contains_key(&c.partition);
+        if !self.told.iter().any(|c| ours(c) && through(c)) {
+            self.take_back()?;
+        }
+        let told = std::mem::take(&mut self.told);
         let (done, again): (Vec<_>, Vec<_>) = told.into_iter().partition(through);
         if !done.is_empty() {
             info!(partitions = committed.len(), "the transaction had gone through");
@@ -263,17 +287,64 @@ impl<T: Teller> Committer<T> {
         Ok(())
     }
 
+    /// What is committed, once nothing is open any more.
     fn committed(&mut self) -> Result<BTreeMap<i32, i64>, End> {
-        let mut partitions: Vec<i32> = self.told.iter().map(|c| c.partition).collect();
-        partitions.sort_unstable();
-        partitions.dedup();
+        let partitions: Vec<i32> = self.offsets().into_keys().collect();
+        let mut since = clock::instant();
         loop {
             match self.teller.committed(&partitions) {
                 Ok(found) => return Ok(found),
                 Err(Failure::Broken(e)) => return Err(End::Error(e)),
-                Err(_) => self.pause(AGAIN)?,
+                Err(e) if !e.unstable() => since = clock::instant(),
+                Err(_) if since.elapsed() > self.unstable => {
+                    let what =
+                        "offsets stay unstable although their transaction has ended: it is aborted by hand";
+                    warn!(code = "transaction_hangs", "{what}");
+                    self.take_back()?;
+                    since = clock::instant();
+                }
+                Err(_) => {}
+            }
+            self.pause(AGAIN)?;
+        }
+    }
+
+    /// Takes back what was told and did not go through. Taking the transactional id has aborted it; but a broker may
+    /// have left that out of some partitions, and there it would go through with the next commit. So a transaction
+    /// that touches each place once more is opened and aborted before anything else is told.
+    fn take_back(&mut self) -> Result<(), End> {
+        while let Err(failure) = self.told_and_aborted() {
+            match failure {
+                Failure::Broken(e) => return Err(End::Error(e)),
+                Failure::Heals(e) => debug!(error = %e, "a transaction is not taken back yet"),
+                Failure::Fenced => {
+                    self.teller.let_go();
+                    self.wait_as_fenced()?;
+                }
+            }
+            self.teller.let_go();
+            self.pause(AGAIN)?;
+            self.connect()?;
+        }
+        Ok(())
+    }
+
+    fn told_and_aborted(&self) -> Result<(), Failure> {
+        if self.told.is_empty() {
+            return Ok(());
+        }
+        self.teller.begin()?;
+        let mut places = BTreeSet::new();
+        for output in self.told.iter().flat_map(|c| &c.outputs) {
+            // A key stands for the partition that it chooses.
+            let key = output.partition.is_none().then_some(&output.key);
+            if places.insert((&output.topic, output.partition, key)) {
+                self.teller.tell(output)?;
             }
         }
+        let handover = &self.handover;
+        let go_on = || handover.lock().stop_by.is_none_or(|by| clock::instant() < by);
+        self.teller.abort(&self.offsets(), &go_on)
     }
 
     /// A fenced producer does not come back at once: if another process runs as this instance, the group says so, and

@@ -2,7 +2,7 @@
 //! who gives partitions up.
 //! In: chunks, as they are stepped. Out: the same, in order, unless their partition is lost before they are told.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -51,9 +51,11 @@ pub(super) struct State {
     /// Of everything that is not committed.
     pub(super) records: usize,
     pub(super) bytes: usize,
-    /// Partitions whose chunks are to be dropped.
-    pub(super) lost: BTreeSet<i32>,
+    /// Partitions whose chunks are to be dropped, each with the transaction that was the last when it was lost.
+    pub(super) lost: BTreeMap<i32, u64>,
     pub(super) busy: bool,
+    /// Transactions opened.
+    opened: u64,
     pub(super) hurry: bool,
     pub(super) connected: bool,
     /// Until when what waits is still to be committed.
@@ -69,10 +71,15 @@ impl State {
         over(self.records, limits::IN_FLIGHT_RECORDS) || over(self.bytes, limits::IN_FLIGHT_BYTES)
     }
 
+    /// A transaction is opened.
+    pub(super) fn open(&mut self) {
+        (self.busy, self.opened) = (true, self.opened + 1);
+    }
+
     pub(super) fn drop_lost(&mut self) {
         let Self { waiting, lost, records, bytes, .. } = self;
         waiting.retain(|c| {
-            let stays = !lost.contains(&c.partition);
+            let stays = !lost.contains_key(&c.partition);
             if !stays {
                 *records -= c.records;
                 *bytes -= c.bytes();
@@ -138,7 +145,8 @@ impl Handover {
     /// Drops what is not told of a partition: it is somebody else's.
     pub(super) fn forget(&self, partition: i32) {
         let mut state = self.lock();
-        state.lost.insert(partition);
+        let last = state.opened;
+        state.lost.insert(partition, last);
         state.drop_lost();
         self.changed.notify_all();
     }
@@ -146,7 +154,8 @@ impl Handover {
     /// A partition is ours again; false while something of its earlier ownership may still be told.
     pub(super) fn regain(&self, partition: i32) -> bool {
         let mut state = self.lock();
-        let free = !(state.busy && state.lost.contains(&partition));
+        // Only the transaction that was open when it was lost: one follows upon the other.
+        let free = !(state.busy && state.lost.get(&partition) == Some(&state.opened));
         if free {
             state.lost.remove(&partition);
         }

@@ -1,20 +1,21 @@
 //! Taking partitions over: their state records are read, on threads of their own, while other partitions go on.
 //! In: gained partitions. Out: of each a shard and where to begin to read; or why it cannot be read.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::error::KafkaError;
-use rdkafka::message::Message;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::{Headers, Message};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use crate::clock;
 use crate::config;
@@ -23,7 +24,8 @@ use crate::failpoint;
 use crate::plan::Plan;
 use crate::shard::Shard;
 use crate::sink::archive::last_held;
-use crate::source::kafka::{Group, heals, over};
+use crate::sink::kafka::{TOLD_BY, end_of};
+use crate::source::kafka::{Group, heals, over, swift};
 use crate::state::{Report, Restore, Start};
 
 /// Partitions that are taken over at the same time.
@@ -31,6 +33,13 @@ const THREADS: usize = 4;
 /// How long one request may take before it is asked again.
 const WAIT: Duration = Duration::from_secs(2);
 const AGAIN: Duration = Duration::from_millis(200);
+/// Between two looks for an owner that has died.
+const LOOK: Duration = Duration::from_secs(1);
+/// So many of the last state records are asked who wrote them.
+const TAIL: i64 = 500;
+/// An open transaction of the last owner ends within its time limit of 10 s; one that is open for longer than this may
+/// never end.
+const HANGS: Duration = Duration::from_secs(25);
 
 /// Why a partition is not read: nothing of it is told until somebody has looked.
 #[derive(Clone, Debug)]
@@ -181,14 +190,15 @@ impl Job {
             Ok(readers) => readers,
             Err(e) => return Some(Err(self.unread(&topic, &e.to_string()))),
         };
+        let mut died = Died::default();
         loop {
-            let end = self.wait_until_stable(&topic, &committed, &all)?;
+            let end = self.wait_until_stable(site, &topic, (&committed, &all), &mut died)?;
             let mut restore = Restore::new(site.plan.clone());
             if let Err(refused) = self.read_state(&topic, &committed, &mut restore)? {
                 return Some(Err(refused));
             }
             // After the state: its mark is then never ahead of what is committed.
-            let told = self.ask(|| site.group.committed(&[self.partition], WAIT))?;
+            let told = self.told(site, &topic, &all, &mut died)?;
             // Somebody who was about to lose the partition may have committed meanwhile.
             if self.ask(|| all.fetch_watermarks(&topic, self.partition, WAIT))?.1 == end {
                 return Some(Ok((restore, told.get(&self.partition).copied().unwrap_or(0))));
@@ -234,8 +244,14 @@ impl Job {
 
     /// Waits until no transaction is open in the state partition: there may be more behind one. That of a predecessor
     /// that died is aborted once it times out. The end of the partition then.
-    fn wait_until_stable(&self, topic: &str, committed: &BaseConsumer, all: &BaseConsumer) -> Option<i64> {
-        let mut said = false;
+    fn wait_until_stable(
+        &self,
+        site: &Site,
+        topic: &str,
+        (committed, all): (&BaseConsumer, &BaseConsumer),
+        died: &mut Died,
+    ) -> Option<i64> {
+        let (began, mut said, mut warned) = (clock::instant(), false, false);
         loop {
             let end = self.ask(|| all.fetch_watermarks(topic, self.partition, WAIT))?.1;
             let stable = self.ask(|| committed.fetch_watermarks(topic, self.partition, WAIT))?.1;
@@ -246,8 +262,58 @@ impl Job {
                 info!(partition = self.partition, "waiting for a transaction of the last owner to end");
                 said = true;
             }
+            died.end(site, || self.last_owner(topic, all));
+            if !warned && began.elapsed() > HANGS {
+                let what = "a transaction stays open in the state topic and nothing of the partition is told: \
+                            `kafka-transactions.sh find-hanging` shows it, `abort` ends it";
+                warn!(code = "transaction_hangs", topic, partition = self.partition, from = stable, "{what}");
+                warned = true;
+            }
             thread::sleep(AGAIN / 4);
         }
+    }
+
+    /// Below which offset everything is told. Unstable offsets are those of an open transaction, which need not have a
+    /// record in the state topic.
+    fn told(
+        &self,
+        site: &Site,
+        topic: &str,
+        all: &BaseConsumer,
+        died: &mut Died,
+    ) -> Option<BTreeMap<i32, i64>> {
+        let died = RefCell::new(died);
+        self.ask(|| {
+            let found = site.group.committed(&[self.partition], WAIT);
+            if let Err(e) = &found
+                && e.rdkafka_error_code() == Some(RDKafkaErrorCode::UnstableOffsetCommit)
+            {
+                died.borrow_mut().end(site, || self.last_owner(topic, all));
+            }
+            found
+        })
+    }
+
+    /// The instance that wrote the last state record, committed or not.
+    fn last_owner(&self, topic: &str, all: &BaseConsumer) -> Option<String> {
+        let end = all.fetch_watermarks(topic, self.partition, WAIT).ok()?.1;
+        let mut list = TopicPartitionList::new();
+        list.add_partition_offset(topic, self.partition, Offset::Offset((end - TAIL).max(0))).ok()?;
+        all.assign(&list).ok()?;
+        let (began, mut last) = (clock::instant(), None);
+        while began.elapsed() < WAIT {
+            match all.poll(AGAIN) {
+                Some(Ok(record)) => {
+                    let headers = record.headers().into_iter().flat_map(|h| h.iter());
+                    let told_by = headers.filter(|h| h.key == TOLD_BY).find_map(|h| h.value);
+                    last = told_by.map(|name| String::from_utf8_lossy(name).into_owned()).or(last);
+                }
+                Some(Err(KafkaError::PartitionEOF(_))) => break,
+                _ => {}
+            }
+        }
+        all.unassign().ok()?;
+        last
     }
 
     /// Asks until there is an answer.
@@ -270,11 +336,45 @@ impl Job {
     }
 }
 
+/// An owner that has died in a transaction. The broker ends that after its time limit, and looks for such only every ten
+/// seconds; whoever takes over has no reason to wait for it once the group knows that the owner is gone.
+#[derive(Default)]
+struct Died {
+    looked: Option<Instant>,
+    ended: bool,
+}
+
+impl Died {
+    /// Ends its transaction, once.
+    fn end(&mut self, site: &Site, last_owner: impl Fn() -> Option<String>) {
+        if self.ended || self.looked.is_some_and(|l| l.elapsed() < LOOK) {
+            return;
+        }
+        self.looked = Some(clock::instant());
+        let Some(instance) = last_owner().filter(|i| *i != site.kafka.instance) else { return };
+        match site.group.members(WAIT) {
+            // One that does not find itself there does not know its members by these names.
+            Ok(members) if members.instances.contains(&site.kafka.instance) => {
+                if members.instances.contains(&instance) {
+                    return;
+                }
+            }
+            _ => return,
+        }
+        info!(instance, "the last owner has died in a transaction, which is ended for it");
+        match end_of(&site.kafka, &instance) {
+            Ok(()) => self.ended = true,
+            Err(e) => debug!(error = ?e, "the transaction of the last owner is not ended yet"),
+        }
+    }
+}
+
 /// A consumer that reads one partition to its end, outside the group.
 fn reader(kafka: &config::Kafka, isolation: &str) -> Result<BaseConsumer, RunError> {
     let mut config = ClientConfig::new();
     config.set("fetch.wait.max.ms", "10").set("fetch.message.max.bytes", "8388608");
     config.set("queued.max.messages.kbytes", "32768");
+    swift(&mut config);
     let mut config = over(config, kafka)?;
     config
         .set("group.id", format!("{}.state", kafka.group))

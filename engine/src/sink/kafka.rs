@@ -6,7 +6,7 @@ mod side;
 mod transactions;
 
 pub use side::SidePath;
-pub use transactions::{Failure, Transactions};
+pub use transactions::{Failure, Transactions, end_of};
 
 use crate::align::Evidence;
 use crate::config;
@@ -15,6 +15,9 @@ use crate::effects::Effect;
 use crate::limits;
 use crate::source::Record;
 use crate::source::kafka::frames_topic;
+
+/// Header of a state record: the instance that told it.
+pub const TOLD_BY: &str = "auscult_instance";
 
 /// One record to be told.
 #[derive(Clone, Debug)]
@@ -99,7 +102,7 @@ impl Telling {
                 key: key.clone(),
                 partition: Some(partition),
                 value: value.clone(),
-                headers: Vec::new(),
+                headers: vec![(TOLD_BY, self.instance.clone())],
             }),
             Effect::Frame(..)
             | Effect::Predictions(..)

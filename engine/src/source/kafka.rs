@@ -4,10 +4,17 @@
 //! A partition that is gained stands still until its owner says where to begin. One that is lost is given up only when
 //! its owner says so, before anything else is read: until then nobody else can have it.
 
+mod group;
+mod settings;
+
+pub use group::{Group, Members, WeakGroup};
+pub use settings::{client, frames_topic};
+pub(crate) use settings::{over, swift};
+
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use auscult_operators::signal::EventTime;
 use bytes::Bytes;
@@ -15,7 +22,7 @@ use rdkafka::bindings::rd_kafka_resp_err_t;
 use rdkafka::client::ClientContext;
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::base_consumer::PartitionQueue;
-use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext, ConsumerGroupMetadata};
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Headers, Message};
 use rdkafka::statistics::Statistics;
@@ -32,6 +39,8 @@ use crate::failpoint;
 const SEEK: Duration = Duration::from_secs(1);
 /// How long leaving the group may take.
 const LEAVE: Duration = Duration::from_secs(1);
+/// Between having left the group and joining it anew.
+const APART: Duration = Duration::from_millis(500);
 
 /// A change of ownership.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,6 +68,7 @@ struct Heard {
 /// Hears of rebalances, and of how the client stands.
 struct Ownership {
     topic: String,
+    group: String,
     instance: String,
     changes: Mutex<Vec<Change>>,
     heard: Mutex<Heard>,
@@ -119,12 +129,8 @@ pub struct KafkaSource {
     // Before the consumer: a queue may not outlive it.
     queues: BTreeMap<i32, Queue>,
     group: Group,
-}
-
-/// What others must know of the group: the committer, and whoever rebuilds a partition's state.
-#[derive(Clone)]
-pub struct Group {
-    consumer: Arc<BaseConsumer<Ownership>>,
+    /// Since when the group is being left to be joined anew.
+    rejoining: Option<Instant>,
 }
 
 impl KafkaSource {
@@ -136,6 +142,7 @@ impl KafkaSource {
         let topic = frames_topic(kafka);
         let ownership = Ownership {
             topic: topic.clone(),
+            group: kafka.group.clone(),
             instance: kafka.instance.clone(),
             changes: Mutex::default(),
             heard: Mutex::default(),
@@ -150,8 +157,8 @@ impl KafkaSource {
             .set("fetch.message.max.bytes", "1048576")
             // Of each partition: what is read ahead while its owner is busy.
             .set("queued.min.messages", "20000")
-            .set("queued.max.messages.kbytes", "4096")
-            .set("reconnect.backoff.max.ms", "1000");
+            .set("queued.max.messages.kbytes", "4096");
+        swift(&mut config);
         // With the newer group protocol these are the broker's to say.
         if kafka.properties.get("group.protocol").is_none_or(|p| p != "consumer") {
             config
@@ -171,7 +178,7 @@ impl KafkaSource {
         let consumer: BaseConsumer<Ownership> =
             config.create_with_context(ownership).map_err(RunError::kafka("create a consumer"))?;
         consumer.subscribe(&[topic.as_str()]).map_err(RunError::kafka("subscribe to the frames topic"))?;
-        Ok(Self { queues: BTreeMap::new(), group: Group { consumer: Arc::new(consumer) } })
+        Ok(Self { queues: BTreeMap::new(), group: Group { consumer: Arc::new(consumer) }, rejoining: None })
     }
 
     /// Lets the client work, and says who owns what. Every change must be answered, by [`KafkaSource::adopt`] or
@@ -180,7 +187,13 @@ impl KafkaSource {
     /// # Errors
     /// [`RunError::Fenced`] if another process joined as this instance; [`RunError::Kafka`] for errors that do not
     /// heal by themselves.
-    pub fn serve(&self) -> Result<Vec<Change>, RunError> {
+    pub fn serve(&mut self) -> Result<Vec<Change>, RunError> {
+        if self.rejoining.is_some_and(|since| since.elapsed() > APART) && self.queues.is_empty() {
+            self.rejoining = None;
+            let topic = self.group.topic();
+            let joined = self.group.consumer.subscribe(&[topic]);
+            joined.map_err(RunError::kafka("subscribe to the frames topic"))?;
+        }
         let consumer = &self.group.consumer;
         // Bounded: a client that speaks without end must not keep the loop from turning.
         for _ in 0..100 {
@@ -321,6 +334,13 @@ impl KafkaSource {
         self.group.clone()
     }
 
+    /// Leaves the group and joins it anew, which makes it share its partitions out again. Those that are owned are lost
+    /// first, as in any rebalance.
+    pub fn rejoin(&mut self) {
+        self.rejoining = Some(clock::instant());
+        self.group.consumer.unsubscribe();
+    }
+
     /// Leaves the group at once, so that others need not wait for the session to end.
     pub fn leave(&self) {
         let consumer = &self.group.consumer;
@@ -348,44 +368,6 @@ impl KafkaSource {
 impl Drop for KafkaSource {
     fn drop(&mut self) {
         self.group.consumer.context().closing.store(true, Ordering::Relaxed);
-    }
-}
-
-impl Group {
-    /// Name of the frames topic.
-    pub fn topic(&self) -> &str {
-        &self.consumer.context().topic
-    }
-
-    /// What the producer must know to commit offsets for the group.
-    pub fn metadata(&self) -> Option<ConsumerGroupMetadata> {
-        self.consumer.group_metadata()
-    }
-
-    /// Offsets committed for these partitions; 0 where there is none.
-    ///
-    /// # Errors
-    /// [`KafkaError`] if the coordinator does not answer in time.
-    pub fn committed(&self, partitions: &[i32], wait: Duration) -> Result<BTreeMap<i32, i64>, KafkaError> {
-        let mut tpl = TopicPartitionList::new();
-        for p in partitions {
-            tpl.add_partition(self.topic(), *p);
-        }
-        let found = self.consumer.committed_offsets(tpl, wait)?;
-        let mut out = BTreeMap::new();
-        for e in found.elements() {
-            e.error()?;
-            out.insert(e.partition(), if let Offset::Offset(o) = e.offset() { o } else { 0 });
-        }
-        Ok(out)
-    }
-
-    /// First offset of a partition, and the one after its last.
-    ///
-    /// # Errors
-    /// [`KafkaError`] if the broker does not answer in time.
-    pub fn reach(&self, partition: i32, wait: Duration) -> Result<(i64, i64), KafkaError> {
-        self.consumer.fetch_watermarks(self.topic(), partition, wait)
     }
 }
 
@@ -430,38 +412,4 @@ fn record<M: Message>(m: &M) -> Record {
         value: Bytes::copy_from_slice(m.payload().unwrap_or_default()),
         json,
     }
-}
-
-/// Name of the frames topic.
-pub fn frames_topic(kafka: &config::Kafka) -> String {
-    format!("{}{}", kafka.prefix, kafka.frames)
-}
-
-/// A client configuration: our settings first, the user's librdkafka keys over them.
-///
-/// # Errors
-/// [`RunError::Secret`] if a value refers to a variable or file that is not there.
-pub fn client(kafka: &config::Kafka) -> Result<ClientConfig, RunError> {
-    over(ClientConfig::new(), kafka)
-}
-
-/// The user's librdkafka keys over ours.
-pub(crate) fn over(mut config: ClientConfig, kafka: &config::Kafka) -> Result<ClientConfig, RunError> {
-    config.set("bootstrap.servers", &kafka.brokers).set("client.id", &kafka.instance);
-    for (key, value) in &kafka.properties {
-        config.set(key, secret(key, value)?);
-    }
-    Ok(config)
-}
-
-/// A value, or what `env:NAME` or `file:PATH` refers to. The value itself never shows in an error.
-fn secret(key: &str, value: &str) -> Result<String, RunError> {
-    let missing = |what: &str| RunError::Secret { key: key.into(), reference: what.into() };
-    if let Some(name) = value.strip_prefix("env:") {
-        return std::env::var(name).map_err(|_| missing(value));
-    }
-    if let Some(path) = value.strip_prefix("file:") {
-        return std::fs::read_to_string(path).map(|s| s.trim_end().into()).map_err(|_| missing(value));
-    }
-    Ok(value.into())
 }

@@ -97,8 +97,7 @@ mod tests {
         let start_time = Some(EventTime::from_seconds(9));
         let mut kept = Standing::default();
         kept.add(7, 1, 50);
-        let mark =
-            Mark { offset: 99, start: 7, start_time, archived_below: i64::MAX, kept, accounts };
+        let mark = Mark { offset: 99, start: 7, start_time, archived_below: i64::MAX, kept, accounts };
         assert_eq!(Mark::load(&mark.save()).unwrap(), mark);
     }
 }

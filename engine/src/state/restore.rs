@@ -133,12 +133,7 @@ impl Restore {
     /// Whether the snapshots are those that the mark knows. Of a damaged one nobody knows which it was: then any other
     /// may be an older one than it should be. Of one that is not there at all nothing tells where to begin: the log is
     /// read from its beginning.
-    fn trusted(
-        &mut self,
-        mark: &Mark,
-        patients: &HashMap<Vec<u8>, [Slot; 2]>,
-        start: &mut Start,
-    ) -> bool {
+    fn trusted(&mut self, mark: &Mark, patients: &HashMap<Vec<u8>, [Slot; 2]>, start: &mut Start) -> bool {
         let (mut here, mut damaged) = (Standing::default(), false);
         for (id, slots) in patients {
             let id = print(id);
@@ -155,7 +150,8 @@ impl Restore {
         }
         let exact = !damaged && here == mark.kept;
         if !exact && !(damaged && here.same_slots(&mark.kept)) {
-            let why = format!("there are {} snapshots, the mark knows of {} others", here.count, mark.kept.count);
+            let why =
+                format!("there are {} snapshots, the mark knows of {} others", here.count, mark.kept.count);
             self.missing(why);
             (start.offset, start.time) = (0, None);
         }

@@ -99,7 +99,8 @@ fn machine_clock(run: &mut Run) {
     engine.env("LD_PRELOAD", &shim(trial.site.folder()).to_string_lossy());
     engine.env("AUSCULT_TEST_CLOCK", &file.to_string_lossy());
     engine.start();
-    trial.send(run.load(16, 60), run.seed);
+    trial.send(run.load(30, 60), run.seed);
+    assert!(trial.flows(3, Duration::from_secs(60)), "nothing is told\n{}", engine.tail(20));
     let mut shown = 0;
     for offset in [3_600_i64, -3_600, 0] {
         std::fs::write(&file, offset.to_string()).expect("write");

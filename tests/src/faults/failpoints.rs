@@ -35,7 +35,8 @@ pub const FAULTS: &[Fault] = &[
     Fault {
         name: "archive_errors",
         rows: &["T9", "T13"],
-        what: "opening, syncing and naming files of the archive fails, once and from then on",
+        what: "opening, syncing and naming files of the archive fails, once (then it goes on by itself) and from then \
+               on",
         proof: "the log of failpoints",
         run: archive_errors,
     },
@@ -155,7 +156,7 @@ fn stalls(run: &mut Run) {
 fn archive_errors(run: &mut Run) {
     let mut trial = Trial::new(&kafka::shared(), &options());
     let (mut engine, log) = engine(&trial);
-    trial.send(run.load(20, 60), run.seed);
+    trial.send(run.load(45, 90), run.seed);
     let plans = [
         format!("{}=error@3", at::ARCHIVE_CREATE),
         format!("{}=error@2", at::ARCHIVE_WRITTEN),
@@ -170,6 +171,9 @@ fn archive_errors(run: &mut Run) {
             format!("{plan}: nothing more is told while the archive fails")
         });
         run.report.expect(engine.alive(), || format!("{plan} ended the service"));
+        run.report.expect(plan.ends_with('-') || engine.ready(Duration::from_secs(60)), || {
+            format!("{plan}: the archive does not go on by itself")
+        });
         engine.stop();
     }
     run.report.prove("errors of the archive", acted(&log).len() as u64, 3);

@@ -41,7 +41,7 @@ fn nth(run: &mut Run) {
     let mut engine = Engine::new(&trial.site, "ward-1");
     let log = trial.site.folder().join("strace.log");
     let log_path = log.to_string_lossy().into_owned();
-    trial.send(run.load(24, 240), run.seed);
+    trial.send(run.load(60, 240), run.seed);
     let (mut planned, mut done) = (0, 0);
     for step in 0..steps {
         for (call, how, more) in ways {

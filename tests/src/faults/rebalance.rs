@@ -47,6 +47,13 @@ pub const FAULTS: &[Fault] = &[
         proof: "the log of failpoints",
         run: hand_over,
     },
+    Fault {
+        name: "take_over",
+        rows: &["T1", "T7"],
+        what: "one of two services dies in the middle of a transaction and stays away",
+        proof: "the log of failpoints; the other says that it ended the transaction",
+        run: take_over,
+    },
 ];
 
 /// The archive of a partition that wanders is in several places: it has checks of its own.
@@ -174,9 +181,15 @@ fn rescale(run: &mut Run) {
         thread::sleep(pause);
     }
     // The fourth stays away; its static name keeps its partitions until its session ends.
-    let gained: usize = engines.iter().map(|e| e.log().matches("partition gained").count()).sum();
+    let gained: usize = engines.iter().map(|e| gained(&e.log())).sum();
     run.report.prove("partitions gained", gained as u64, 9);
     trial.verdict(&mut engines, &mut run.report);
+}
+
+/// Partitions that a service says it gained.
+fn gained(log: &str) -> usize {
+    let lists = log.split("partitions gained partitions=[").skip(1).filter_map(|rest| rest.split(']').next());
+    lists.map(|list| list.split(',').filter(|p| !p.trim().is_empty()).count()).sum()
 }
 
 fn hand_over(run: &mut Run) {
@@ -201,4 +214,35 @@ fn hand_over(run: &mut Run) {
     let hits = std::fs::read_to_string(&log).unwrap_or_default();
     run.report.prove("deaths while partitions change hands", hits.lines().count() as u64, 2);
     trial.verdict(&mut engines, &mut run.report);
+}
+
+fn take_over(run: &mut Run) {
+    let broker = Broker::start();
+    let mut trial = Trial::new(&broker.client(), &wandering());
+    let mut engines = members(&trial, 2);
+    let log = trial.site.folder().join("failpoints.log");
+    engines[0].env("AUSCULT_FAILPOINTS_LOG", &log.to_string_lossy());
+    engines[0].env("AUSCULT_FAILPOINTS", &format!("{}=abort@80", at::AFTER_SEND_OFFSETS));
+    engines.iter_mut().for_each(Engine::start);
+    trial.send(run.load(40, 90), run.seed);
+    let died = engines[0].ended(Duration::from_secs(60));
+    run.report.expect(died == Some(134), || format!("in a transaction: ended with {died:?}"));
+    thread::sleep(Duration::from_secs(20));
+    let hits = std::fs::read_to_string(&log).unwrap_or_default();
+    run.report.prove("deaths in a transaction", hits.lines().count() as u64, 1);
+    let ended = engines[1].log().matches("which is ended for it").count();
+    run.report.prove("transactions ended for the dead", ended as u64, 1);
+    let away = engines.remove(0);
+    run.report.expect(!away.log().contains("panicked"), || away.tail(5));
+    trial.verdict(&mut engines, &mut run.report);
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn gained_partitions_are_counted() {
+        let log = "INFO partitions gained partitions=[2, 1, 0]\nINFO partitions gained partitions=[]\n\
+                   INFO partitions lost partitions=[2] gone=false\nINFO partitions gained partitions=[7]\n";
+        assert_eq!(super::gained(log), 4);
+    }
 }

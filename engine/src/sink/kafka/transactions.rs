@@ -14,14 +14,17 @@ use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use rdkafka::util::Timeout;
+use tracing::debug;
 
 use super::Output;
 use crate::clock;
 use crate::config;
 use crate::error::RunError;
 use crate::failpoint;
-use crate::source::kafka::{Group, over};
+use crate::source::kafka::{Group, over, swift};
 
+/// How long to listen for deliveries before looking whether there are more to come.
+const MOMENT: Duration = Duration::from_millis(1);
 /// How long one request to the coordinator may take before it is asked whether to go on.
 const SLICE: Duration = Duration::from_secs(1);
 /// How long the offsets may take.
@@ -56,6 +59,13 @@ impl From<KafkaError> for Failure {
     }
 }
 
+impl Failure {
+    /// Whether the broker answers, and says that a transaction holds the offsets that were asked for.
+    pub fn unstable(&self) -> bool {
+        matches!(self, Self::Heals(e) if e.rdkafka_error_code() == Some(Code::UnstableOffsetCommit))
+    }
+}
+
 /// The transactional producer of this instance.
 pub struct Transactions {
     config: ClientConfig,
@@ -69,19 +79,7 @@ impl Transactions {
     /// # Errors
     /// [`RunError::Secret`] if the configuration refers to a secret that is not there.
     pub fn new(kafka: &config::Kafka, group: Group) -> Result<Self, RunError> {
-        let mut config = ClientConfig::new();
-        config
-            .set("compression.codec", "lz4")
-            .set("linger.ms", "5")
-            .set("queue.buffering.max.messages", "1000000")
-            .set("queue.buffering.max.kbytes", "131072")
-            .set("reconnect.backoff.max.ms", "1000")
-            .set("partitioner", "murmur2_random")
-            .set("transaction.timeout.ms", "10000");
-        config = over(config, kafka)?;
-        config
-            .set("transactional.id", format!("{}-{}", kafka.group, kafka.instance))
-            .set("enable.idempotence", "true");
+        let config = settings(kafka, &kafka.instance)?;
         Ok(Self { config, producer: None, group })
     }
 
@@ -158,29 +156,65 @@ impl Transactions {
         }
     }
 
-    /// Commits what was told since [`Transactions::begin`], with the offsets behind it. Gives up early once `go_on`
-    /// says no.
+    /// Brings what was told since [`Transactions::begin`] to the broker, with the offsets behind it. Gives up early once
+    /// `go_on` says no.
     ///
     /// # Errors
-    /// [`Failure`]: then nothing is known, unless [`Transactions::committed`] says so.
-    pub fn commit(&self, next: &BTreeMap<i32, i64>, go_on: &dyn Fn() -> bool) -> Result<(), Failure> {
-        let producer = self.producer()?;
+    /// [`Failure`]: then the transaction will not go through.
+    pub fn deliver(&self, next: &BTreeMap<i32, i64>, go_on: &dyn Fn() -> bool) -> Result<(), Failure> {
+        failpoint::hit(failpoint::BEFORE_SEND_OFFSETS);
+        self.send_offsets(next)?;
+        failpoint::hit(failpoint::AFTER_SEND_OFFSETS);
+        self.flush(go_on)
+    }
+
+    fn send_offsets(&self, next: &BTreeMap<i32, i64>) -> Result<(), Failure> {
         let mut offsets = TopicPartitionList::new();
         for (partition, offset) in next {
             offsets.add_partition_offset(self.group.topic(), *partition, Offset::Offset(*offset))?;
         }
         let metadata = self.group.metadata().ok_or(KafkaError::MessageProduction(Code::UnknownMemberId))?;
-        failpoint::hit(failpoint::BEFORE_SEND_OFFSETS);
-        producer.send_offsets_to_transaction(&offsets, &metadata, Timeout::After(OFFSETS))?;
-        failpoint::hit(failpoint::AFTER_SEND_OFFSETS);
-        let began = clock::instant();
-        loop {
-            match producer.commit_transaction(Timeout::After(SLICE)) {
-                Ok(()) => return Ok(()),
-                Err(e) if slow(&e) && began.elapsed() < COMMIT && go_on() => {}
-                Err(e) => return Err(e.into()),
+        Ok(self.producer()?.send_offsets_to_transaction(&offsets, &metadata, Timeout::After(OFFSETS))?)
+    }
+
+    fn flush(&self, go_on: &dyn Fn() -> bool) -> Result<(), Failure> {
+        let producer = self.producer()?;
+        // The wrapper's own flush listens for a tenth of a second each time, however soon all is delivered.
+        patiently(go_on, || {
+            let began = clock::instant();
+            while producer.in_flight_count() > 0 {
+                if began.elapsed() > SLICE {
+                    return Err(KafkaError::Flush(Code::OperationTimedOut));
+                }
+                producer.poll(MOMENT);
             }
+            Ok(())
+        })
+    }
+
+    /// Commits what was delivered. Gives up early once `go_on` says no.
+    ///
+    /// # Errors
+    /// [`Failure`]: then nothing is known, unless [`Transactions::committed`] says so.
+    pub fn commit(&self, go_on: &dyn Fn() -> bool) -> Result<(), Failure> {
+        let producer = self.producer()?;
+        patiently(go_on, || producer.commit_transaction(Timeout::After(SLICE)))
+    }
+
+    /// Aborts what was told since [`Transactions::begin`], in every partition that it has reached, and offsets of these
+    /// partitions. Gives up early once `go_on` says no.
+    ///
+    /// # Errors
+    /// [`Failure`]: then it may still be open.
+    pub fn abort(&self, next: &BTreeMap<i32, i64>, go_on: &dyn Fn() -> bool) -> Result<(), Failure> {
+        if let Err(e) = self.send_offsets(next) {
+            // They are to be aborted as well: that the transaction has asked for their place is enough.
+            debug!(error = ?e, "offsets of a transaction that is aborted");
         }
+        // An abort drops what was not sent yet, and then nothing would be aborted where it was to go.
+        self.flush(go_on)?;
+        let producer = self.producer()?;
+        patiently(go_on, || producer.abort_transaction(Timeout::After(SLICE)))
     }
 
     /// Offsets committed for these partitions.
@@ -193,6 +227,52 @@ impl Transactions {
 
     fn producer(&self) -> Result<&BaseProducer, KafkaError> {
         self.producer.as_ref().ok_or(KafkaError::MessageProduction(Code::State))
+    }
+}
+
+/// Ends what another instance has left open, by taking its transactional id for a moment. Only for one that has died: a
+/// living one takes its id back, and tells again what it was telling.
+///
+/// # Errors
+/// [`Failure`]: then it may still be open.
+pub fn end_of(kafka: &config::Kafka, instance: &str) -> Result<(), Failure> {
+    let made: Result<BaseProducer, _> = settings(kafka, instance).map_err(Failure::Broken)?.create();
+    let producer = made.map_err(|e| Failure::Broken(RunError::kafka("create a producer")(e)))?;
+    patiently(&|| true, || producer.init_transactions(Timeout::After(SLICE)))
+}
+
+fn settings(kafka: &config::Kafka, instance: &str) -> Result<ClientConfig, RunError> {
+    let mut config = ClientConfig::new();
+    config
+        .set("compression.codec", "lz4")
+        .set("linger.ms", "2")
+        .set("retry.backoff.ms", "20")
+        .set("queue.buffering.max.messages", "1000000")
+        .set("queue.buffering.max.kbytes", "131072")
+        .set("partitioner", "murmur2_random")
+        .set("transaction.timeout.ms", "10000");
+    swift(&mut config);
+    config = over(config, kafka)?;
+    let lives_ms = config.get("transaction.timeout.ms").and_then(|t| t.parse::<u64>().ok()).unwrap_or(10_000);
+    config
+        .set("transactional.id", format!("{}-{instance}", kafka.group))
+        .set("enable.idempotence", "true")
+        // Longer than a commit is waited for: a client that asks for the end of a transaction a second time, because the
+        // first answer was late, may find that the first ends the next transaction, in its middle. A transaction must
+        // outlive its requests.
+        .set("socket.timeout.ms", lives_ms.saturating_sub(1_000).max(500).to_string());
+    Ok(config)
+}
+
+/// Asks after a request again while it goes on, for [`COMMIT`] at most.
+fn patiently(go_on: &dyn Fn() -> bool, ask: impl Fn() -> Result<(), KafkaError>) -> Result<(), Failure> {
+    let began = clock::instant();
+    loop {
+        match ask() {
+            Ok(()) => return Ok(()),
+            Err(e) if slow(&e) && began.elapsed() < COMMIT && go_on() => {}
+            Err(e) => return Err(e.into()),
+        }
     }
 }
 

@@ -1,0 +1,51 @@
+//! What every client of the brokers is told: our settings first, the user's librdkafka keys over them.
+//! In: the configuration. Out: a client configuration; secrets are fetched here and show nowhere.
+
+use rdkafka::config::ClientConfig;
+
+use crate::config;
+use crate::error::RunError;
+
+/// Name of the frames topic.
+pub fn frames_topic(kafka: &config::Kafka) -> String {
+    format!("{}{}", kafka.prefix, kafka.frames)
+}
+
+/// What makes a client notice soon that a broker is gone or silent, and who leads its partitions then: a silent one is
+/// not asked for long, and the others are asked all the time.
+pub(crate) fn swift(config: &mut ClientConfig) {
+    config
+        .set("reconnect.backoff.max.ms", "1000")
+        .set("topic.metadata.refresh.interval.ms", "2000")
+        .set("socket.connection.setup.timeout.ms", "5000")
+        .set("socket.timeout.ms", "10000");
+}
+
+/// A client configuration: our settings first, the user's librdkafka keys over them.
+///
+/// # Errors
+/// [`RunError::Secret`] if a value refers to a variable or file that is not there.
+pub fn client(kafka: &config::Kafka) -> Result<ClientConfig, RunError> {
+    over(ClientConfig::new(), kafka)
+}
+
+/// The user's librdkafka keys over ours.
+pub(crate) fn over(mut config: ClientConfig, kafka: &config::Kafka) -> Result<ClientConfig, RunError> {
+    config.set("bootstrap.servers", &kafka.brokers).set("client.id", &kafka.instance);
+    for (key, value) in &kafka.properties {
+        config.set(key, secret(key, value)?);
+    }
+    Ok(config)
+}
+
+/// A value, or what `env:NAME` or `file:PATH` refers to. The value itself never shows in an error.
+fn secret(key: &str, value: &str) -> Result<String, RunError> {
+    let missing = |what: &str| RunError::Secret { key: key.into(), reference: what.into() };
+    if let Some(name) = value.strip_prefix("env:") {
+        return std::env::var(name).map_err(|_| missing(value));
+    }
+    if let Some(path) = value.strip_prefix("file:") {
+        return std::fs::read_to_string(path).map(|s| s.trim_end().into()).map_err(|_| missing(value));
+    }
+    Ok(value.into())
+}
