@@ -91,7 +91,7 @@ impl Bench {
     /// Epochs are whole seconds, rise, and hold the ranges that they say.
     fn sound(&self) {
         assert!(self.sealed.windows(2).all(|w| w[0].start < w[1].start));
-        for s in &self.sealed {
+        for s in self.sealed.iter() {
             assert_eq!(s.start, s.start.epoch_start());
             let mut at = 0;
             for r in &s.runs {
