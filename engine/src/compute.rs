@@ -273,7 +273,7 @@ fn operate(chains: &mut Chains, patients: &mut [Patient], work: &[Work], compute
 /// The memory of a list, for a list of the same shape.
 fn emptied<'a>(mut list: Vec<Run<'_>>) -> Vec<Run<'a>> {
     list.clear();
-    list.into_iter().filter_map(|_| None).collect()
+    list.into_iter().map_while(|_| None).collect()
 }
 
 /// A reading of good quality becomes a derived value of the quantity that its card says it feeds.
