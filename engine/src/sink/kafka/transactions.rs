@@ -57,13 +57,6 @@ impl From<KafkaError> for Failure {
     }
 }
 
-impl Failure {
-    /// Whether the broker answers, and says that a transaction holds the offsets that were asked for.
-    pub fn unstable(&self) -> bool {
-        matches!(self, Self::Heals(e) if e.rdkafka_error_code() == Some(Code::UnstableOffsetCommit))
-    }
-}
-
 /// The transactional producer of this instance.
 pub struct Transactions {
     config: ClientConfig,
