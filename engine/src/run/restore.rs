@@ -334,8 +334,8 @@ impl Job {
     }
 }
 
-/// An owner that has died in a transaction. The broker ends that after its time limit, and looks for such only every ten
-/// seconds; whoever takes over has no reason to wait for it once the group knows that the owner is gone.
+/// An owner that has died in a transaction. The broker ends that after its time limit, and looks for such only every
+/// ten seconds; whoever takes over has no reason to wait for it once the group knows that the owner is gone.
 #[derive(Default)]
 struct Died {
     looked: Option<Instant>,
