@@ -1,5 +1,5 @@
 //! The live ward view: what a person at the dashboard sees of each bed.
-//! In: one glance a patient and epoch, made by the risk hop when somebody may look. Out: JSON for the page, written when
+//! In: one glance a patient and epoch, made by the risk hop when somebody may look. Out: JSON for the page, made when
 //! somebody does look: values with their age, scores, risks, open alerts, the newest samples; a value past its validity
 //! is not among them.
 
