@@ -275,7 +275,7 @@ fn number(c: &Computed, from: &[ChannelId], now: EventTime) -> Number {
         age_s: None,
         origin: None,
         quality: None,
-        reason: ids().filter_map(|id| c.values.at(id, now).err()).last(),
+        reason: ids().filter_map(|id| c.values.at(id, now).err()).next_back(),
     }
 }
 
