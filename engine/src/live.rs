@@ -1,5 +1,5 @@
 //! The live ward view: what a person at the dashboard sees of each bed.
-//! In: one glance a patient and epoch, made by the risk hop when somebody may look. Out: JSON for the page, written when
+//! In: one glance a patient and epoch, made by the risk hop when somebody may look. Out: JSON for the page, made when
 //! somebody does look: values with their age, scores, risks, open alerts, the newest samples; a value past its validity
 //! is not among them.
 
@@ -275,7 +275,7 @@ fn number(c: &Computed, from: &[ChannelId], now: EventTime) -> Number {
         age_s: None,
         origin: None,
         quality: None,
-        reason: ids().filter_map(|id| c.values.at(id, now).err()).last(),
+        reason: ids().filter_map(|id| c.values.at(id, now).err()).next_back(),
     }
 }
 

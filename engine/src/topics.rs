@@ -1,6 +1,12 @@
 //! Every topic, in one table: what it carries, how it is keyed, which headers, how it is created.
 //! In: nothing. Out: rows that topic creation, the reference page and the test of the Kafka sink all read.
 
+/// Headers of state records.
+pub const STATE_HEADERS: &[(&str, &str)] = &[(
+    "auscult_instance",
+    "The instance that told it: who takes the partition over from the dead ends its transaction",
+)];
+
 /// Attributes of CloudEvents 1.0 in the binary mode of its Kafka binding.
 pub const CLOUD_EVENT_HEADERS: &[(&str, &str)] = &[
     ("ce_specversion", "`1.0`"),
@@ -141,7 +147,7 @@ pub static TOPICS: &[Topic] = &[
         input: false,
         key: "patient id with `#0` or `#1`; `#mark`",
         value: "binary, versioned, with a checksum; only Auscult reads it",
-        headers: &[],
+        headers: &[STATE_HEADERS],
         transactional: true,
         wide: true,
         settings: COMPACTED,

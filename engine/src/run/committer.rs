@@ -24,7 +24,8 @@ const AGAIN: Duration = Duration::from_millis(200);
 /// A fenced producer waits so many times the session for the group to say whether another process has joined as this
 /// instance; if none has, it was only its transaction that had timed out.
 const SESSIONS: f64 = 0.75;
-/// Offsets that are unstable for longer than a transaction may live are held by one that nobody will end.
+/// Offsets that nobody tells for longer than a transaction may live may be held by one that nobody will end. (The
+/// client asks again by itself where they are unstable, so that this looks like a broker that does not answer.)
 const UNSTABLE: Duration = Duration::from_secs(12);
 
 /// What the committer needs of the outside: [`Transactions`], or a broker of a test.
@@ -295,10 +296,8 @@ impl<T: Teller> Committer<T> {
             match self.teller.committed(&partitions) {
                 Ok(found) => return Ok(found),
                 Err(Failure::Broken(e)) => return Err(End::Error(e)),
-                Err(e) if !e.unstable() => since = clock::instant(),
                 Err(_) if since.elapsed() > self.unstable => {
-                    let what =
-                        "offsets stay unstable although their transaction has ended: it is aborted by hand";
+                    let what = "the committed offsets are not told: what may hold them is aborted by hand";
                     warn!(code = "transaction_hangs", "{what}");
                     self.take_back()?;
                     since = clock::instant();

@@ -1,7 +1,7 @@
 //! Taking partitions over: their state records are read, on threads of their own, while other partitions go on.
 //! In: gained partitions. Out: of each a shard and where to begin to read; or why it cannot be read.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::error::KafkaError;
 use rdkafka::message::{Headers, Message};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use tracing::{debug, info, warn};
@@ -273,8 +273,8 @@ impl Job {
         }
     }
 
-    /// Below which offset everything is told. Unstable offsets are those of an open transaction, which need not have a
-    /// record in the state topic.
+    /// Below which offset everything is told. An open transaction holds that as well, and need not have a record in the
+    /// state topic; the client then goes on asking until its time is over, which is short at first for that reason.
     fn told(
         &self,
         site: &Site,
@@ -282,12 +282,10 @@ impl Job {
         all: &BaseConsumer,
         died: &mut Died,
     ) -> Option<BTreeMap<i32, i64>> {
-        let died = RefCell::new(died);
+        let (died, wait) = (RefCell::new(died), Cell::new(WAIT / 3));
         self.ask(|| {
-            let found = site.group.committed(&[self.partition], WAIT);
-            if let Err(e) = &found
-                && e.rdkafka_error_code() == Some(RDKafkaErrorCode::UnstableOffsetCommit)
-            {
+            let found = site.group.committed(&[self.partition], wait.replace(WAIT));
+            if found.is_err() {
                 died.borrow_mut().end(site, || self.last_owner(topic, all));
             }
             found
@@ -336,8 +334,8 @@ impl Job {
     }
 }
 
-/// An owner that has died in a transaction. The broker ends that after its time limit, and looks for such only every ten
-/// seconds; whoever takes over has no reason to wait for it once the group knows that the owner is gone.
+/// An owner that has died in a transaction. The broker ends that after its time limit, and looks for such only every
+/// ten seconds; whoever takes over has no reason to wait for it once the group knows that the owner is gone.
 #[derive(Default)]
 struct Died {
     looked: Option<Instant>,

@@ -149,7 +149,7 @@ impl Restore {
             }
         }
         let exact = !damaged && here == mark.kept;
-        if !exact && !(damaged && here.same_slots(&mark.kept)) {
+        if !(exact || damaged && here.same_slots(&mark.kept)) {
             let why =
                 format!("there are {} snapshots, the mark knows of {} others", here.count, mark.kept.count);
             self.missing(why);

@@ -150,7 +150,7 @@ impl Teller for Fake {
     fn committed(&self, partitions: &[i32]) -> Result<BTreeMap<i32, i64>, Failure> {
         let broker = self.broker();
         if broker.unstable {
-            return Err(Failure::Heals(KafkaError::OffsetFetch(RDKafkaErrorCode::UnstableOffsetCommit)));
+            return Err(heals());
         }
         Ok(partitions.iter().map(|p| (*p, broker.offsets.get(p).copied().unwrap_or(0))).collect())
     }

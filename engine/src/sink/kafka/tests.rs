@@ -57,6 +57,7 @@ fn headers_are_those_of_the_table() {
     assert_eq!(row("events").headers, row("scores").headers, "events bear the same");
     let features = Effect::Features(PatientId::new("p"), record.timestamp, vec![]);
     check(&told(&features).unwrap(), "features");
+    check(&told(&Effect::State(b"p#0".to_vec(), None)).unwrap(), "state");
     let aside = told(&Effect::Aside(0, Reject { code: "not_json", detail: "x".into() })).unwrap();
     check(&aside, "rejects");
     assert_eq!(

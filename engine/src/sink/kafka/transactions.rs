@@ -59,13 +59,6 @@ impl From<KafkaError> for Failure {
     }
 }
 
-impl Failure {
-    /// Whether the broker answers, and says that a transaction holds the offsets that were asked for.
-    pub fn unstable(&self) -> bool {
-        matches!(self, Self::Heals(e) if e.rdkafka_error_code() == Some(Code::UnstableOffsetCommit))
-    }
-}
-
 /// The transactional producer of this instance.
 pub struct Transactions {
     config: ClientConfig,
@@ -156,8 +149,8 @@ impl Transactions {
         }
     }
 
-    /// Brings what was told since [`Transactions::begin`] to the broker, with the offsets behind it. Gives up early once
-    /// `go_on` says no.
+    /// Brings what was told since [`Transactions::begin`] to the broker, with the offsets behind it. Gives up early
+    /// once `go_on` says no.
     ///
     /// # Errors
     /// [`Failure`]: then the transaction will not go through.
@@ -257,9 +250,9 @@ fn settings(kafka: &config::Kafka, instance: &str) -> Result<ClientConfig, RunEr
     config
         .set("transactional.id", format!("{}-{instance}", kafka.group))
         .set("enable.idempotence", "true")
-        // Longer than a commit is waited for: a client that asks for the end of a transaction a second time, because the
-        // first answer was late, may find that the first ends the next transaction, in its middle. A transaction must
-        // outlive its requests.
+        // Longer than a commit is waited for: a client that asks for the end of a transaction a second time, because
+        // the first answer was late, may find that the first ends the next transaction, in its middle. A transaction
+        // must outlive its requests.
         .set("socket.timeout.ms", lives_ms.saturating_sub(1_000).max(500).to_string());
     Ok(config)
 }
