@@ -6,6 +6,7 @@
 //! and the committed offsets say whether it went through. What is told again bears the same ids.
 
 use std::collections::BTreeMap;
+use std::thread;
 use std::time::Duration;
 
 use rdkafka::config::ClientConfig;
@@ -23,7 +24,7 @@ use crate::error::RunError;
 use crate::failpoint;
 use crate::source::kafka::{Group, over, swift};
 
-/// How long to listen for deliveries before looking whether there are more to come.
+/// Between two looks at what was delivered.
 const MOMENT: Duration = Duration::from_millis(1);
 /// How long one request to the coordinator may take before it is asked whether to go on.
 const SLICE: Duration = Duration::from_secs(1);
@@ -172,14 +173,16 @@ impl Transactions {
 
     fn flush(&self, go_on: &dyn Fn() -> bool) -> Result<(), Failure> {
         let producer = self.producer()?;
-        // The wrapper's own flush listens for a tenth of a second each time, however soon all is delivered.
+        // The wrapper's own flush listens for a tenth of a second each time, however soon all is delivered; and where
+        // it is to listen for a millisecond, it spins.
         patiently(go_on, || {
             let began = clock::instant();
             while producer.in_flight_count() > 0 {
                 if began.elapsed() > SLICE {
                     return Err(KafkaError::Flush(Code::OperationTimedOut));
                 }
-                producer.poll(MOMENT);
+                thread::sleep(MOMENT);
+                producer.poll(Duration::ZERO);
             }
             Ok(())
         })
