@@ -10,7 +10,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -19,6 +19,7 @@ use tracing::{error, info};
 use crate::clock;
 use crate::effects::Effect;
 use crate::limits;
+use crate::shared::lock;
 use crate::sink::archive::{Archive, ArchiveError};
 
 /// How long the last owner of a partition may take to let go of its files.
@@ -132,10 +133,6 @@ impl Archiver {
         }
         self.thread.join().is_ok()
     }
-}
-
-fn lock<T>(m: &Mutex<T>) -> MutexGuard<'_, T> {
-    m.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// What the thread works with.

@@ -172,7 +172,7 @@ impl<T: Teller> Committer<T> {
             return Err(Failure::Heals(rdkafka::error::KafkaError::Canceled));
         }
         let handover = self.handover.clone();
-        let go_on = || handover.lock().stop_by.is_none_or(|by| clock::instant() < by);
+        let go_on = || handover.goes_on();
         self.teller.deliver(&next, &go_on)?;
         self.asked = true;
         self.teller.commit(&go_on)?;
@@ -342,7 +342,7 @@ impl<T: Teller> Committer<T> {
             }
         }
         let handover = &self.handover;
-        let go_on = || handover.lock().stop_by.is_none_or(|by| clock::instant() < by);
+        let go_on = || handover.goes_on();
         self.teller.abort(&self.offsets(), &go_on)
     }
 

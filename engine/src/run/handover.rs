@@ -189,6 +189,11 @@ impl Handover {
         self.changed.notify_all();
     }
 
+    /// Whether there is still time to commit.
+    pub(super) fn goes_on(&self) -> bool {
+        self.lock().stop_by.is_none_or(|by| clock::instant() < by)
+    }
+
     /// Whether the committer has ended; waits so long for it at most.
     pub(super) fn ended(&self, by: Instant) -> bool {
         let mut state = self.lock();

@@ -13,7 +13,7 @@ pub(crate) use settings::{over, swift};
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use auscult_operators::signal::EventTime;
@@ -34,6 +34,7 @@ use crate::clock;
 use crate::config;
 use crate::error::RunError;
 use crate::failpoint;
+use crate::shared::lock;
 
 /// How long a seek within the client may take.
 const SEEK: Duration = Duration::from_secs(1);
@@ -73,10 +74,6 @@ struct Ownership {
     changes: Mutex<Vec<Change>>,
     heard: Mutex<Heard>,
     closing: AtomicBool,
-}
-
-fn lock<T>(m: &Mutex<T>) -> MutexGuard<'_, T> {
-    m.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl ClientContext for Ownership {
