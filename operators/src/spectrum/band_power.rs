@@ -486,6 +486,34 @@ mod tests {
     }
 
     #[test]
+    fn rounding_moves_no_power_by_a_hundred_thousandth() {
+        // Narrow beats of differing height over little noise: most samples are small beside the greatest.
+        let beat =
+            |i: usize| libm::exp(-(((i % 203) as f64 - 100.0) / 3.0).powi(2)) * (1.0 + (i / 203 % 3) as f64);
+        let noise = |i: usize| 0.02 * (((i * 7919 + 13) % 101) as f64 / 50.0 - 1.0);
+        let x: Vec<f32> = (0..2500).map(|i| (beat(i) + noise(i)) as f32).collect();
+        let (rate, channel) = (Hertz(250.0), ChannelId::named("ecg_ii").unwrap());
+        let mut slot = Slot::new(channel, rate);
+        for (s, part) in x.chunks(250).enumerate() {
+            let start = EventTime::from_seconds(s as i64);
+            slot.push(&Run { channel, rate, start, reset: s == 0, raw: part, clean: part, bridged: 0 }, 10);
+        }
+        let mut kept = Vec::new();
+        slot.window(&mut kept);
+        assert_ne!(kept, x);
+        let powers = |x: &[f32]| {
+            let mut welch = Welch::new(1000, rate).unwrap();
+            let mut density = vec![0.0; welch.bins()];
+            welch.density(x, &mut density).unwrap();
+            [QRS_HZ, ECG_HZ, (13.0, 30.0)]
+                .map(|(low, high)| power_between(&density, welch.step_hz(), low, high))
+        };
+        for (kept, exact) in powers(&kept).into_iter().zip(powers(&x)) {
+            assert!((kept / exact - 1.0).abs() < 1e-5, "{kept} {exact}");
+        }
+    }
+
+    #[test]
     fn a_gap_is_told_and_not_bridged() {
         let mut op = build(&serde_json::json!({})).unwrap();
         let r = feed(&mut *op, "ecg_ii", 10.0, 0..40, &[9, 12]);
