@@ -115,9 +115,9 @@ impl Kernel for Level<'_> {
         }
         let (sum, moment) = (sums.iter().sum::<f64>(), moments.iter().sum::<f64>());
         let (mean, slope) = (sum / count, moment * 12.0 / (count * (count * count - 1.0)));
-        for i in 0..n {
+        for (i, (to, x)) in line.iter_mut().zip(self.samples).enumerate() {
             let along = (f64::from(i as i32) - centre) * slope;
-            line[i] = (f64::from(self.samples[i]) - mean - along) as f32;
+            *to = (f64::from(*x) - mean - along) as f32;
         }
         let mut squares = [0.0_f32; LANES];
         for eight in self.line[..n.next_multiple_of(LANES)].as_chunks::<LANES>().0 {
