@@ -367,7 +367,8 @@ pub static SPEC: Spec = Spec {
     summary: "power of ECG, PPG and EEG in bands of frequency",
     description: "Welch's spectrum (Hann window, half overlap) of the conditioned signal over the window, \
         summed over bands. Of each kind one channel is followed: the one held while it delivers, else the \
-        first that does. Windows are kept in steps of a 32767th of each second's greatest value. Nothing is said until a whole window without a gap has been seen. The bands see what \
+        first that does. Windows are kept in steps of a 32767th of each second's greatest value. Nothing is said \
+        until a whole window without a gap has been seen. The bands see what \
         the conditioning filters let through. ppg_power_fraction follows the relative power of Elgendi with \
         the band set around the strongest frequency from 0.5 to 4 Hz instead of 1 to 2.25 Hz, so that fast \
         pulses count, and with the total from 0.5 Hz, where the conditioning filter begins, instead of 0.",
