@@ -14,6 +14,7 @@ pub mod late;
 pub mod network;
 pub mod poison;
 pub mod rebalance;
+pub mod slow;
 pub mod state;
 pub mod zombie;
 
@@ -51,6 +52,7 @@ pub fn all() -> impl Iterator<Item = &'static Fault> {
         network::FAULTS,
         rebalance::FAULTS,
         zombie::FAULTS,
+        slow::FAULTS,
         disk::FAULTS,
         io::FAULTS,
         state::FAULTS,
