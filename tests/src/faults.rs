@@ -3,6 +3,7 @@
 
 pub mod absent;
 pub mod broker;
+pub mod cable;
 pub mod clock;
 pub mod cluster;
 pub mod disk;
@@ -50,6 +51,7 @@ pub fn all() -> impl Iterator<Item = &'static Fault> {
         broker::FAULTS,
         cluster::FAULTS,
         network::FAULTS,
+        cable::FAULTS,
         rebalance::FAULTS,
         zombie::FAULTS,
         slow::FAULTS,

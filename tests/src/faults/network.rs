@@ -11,6 +11,7 @@ use crate::poll;
 use crate::proxy::{Counts, END_TXN, Proxy};
 use crate::site::Options;
 use crate::trial::{Engine, Trial};
+use crate::watcher::Watcher;
 
 /// The family.
 pub const FAULTS: &[Fault] = &[
@@ -163,12 +164,17 @@ fn end_txn(run: &mut Run) {
     let (broker, trial, mut engine) = begin(run, 60, 240);
     let times = run.pick(1, 5);
     let mut swallowed = 0;
+    // An alarm display does not wait for the ends of transactions.
+    let display = Watcher::start_as("read_uncommitted", &broker.client(), &[trial.site.topic("events")]);
     for _ in 0..times {
         let begun = Instant::now();
         swallowed += swallow(run, broker.proxy());
         let flows = trial.flows(2, Duration::from_secs(120));
-        let gap = trial.watcher.longest_gap(begun, Instant::now());
-        run.report.note(format!("longest time without an output {gap:.1?}"));
+        let now = Instant::now();
+        let (gap, shown) = (trial.watcher.longest_gap(begun, now), display.longest_gap(begun, now));
+        run.report.note(format!(
+            "longest time without an output {gap:.1?}, without an event uncommitted {shown:.1?}"
+        ));
         run.report.expect(flows, || "nothing is told after a swallowed answer".into());
         still_there(run, &mut engine);
     }
