@@ -120,8 +120,7 @@ fn sigterm_alone(run: &mut Run) {
             }
             thread::sleep(Duration::from_secs(run.pick(2, 4)));
             ended += u64::from(stops(run, &mut engine, protocol));
-            engine.launch();
-            thread::sleep(Duration::from_secs(2));
+            engine.start();
             ended += u64::from(stops(run, &mut engine, "still waiting"));
             if killed {
                 broker.restart();
