@@ -86,6 +86,7 @@ pub struct Worker {
     /// When to look whether a patient has gone quiet or silent.
     deadlines: BTreeSet<(EventTime, usize)>,
     rolled: Option<i64>,
+    roll_phase: Span,
     /// Snapshots, if the worker is to be recovered.
     keeper: Option<Keeper>,
     /// What became of every frame.
@@ -110,6 +111,7 @@ impl Worker {
             partition_time: None,
             deadlines: BTreeSet::new(),
             rolled: None,
+            roll_phase: Span::default(),
             keeper: None,
             accounts: Accounts::default(),
             samples: SampleCounts::default(),
@@ -123,8 +125,14 @@ impl Worker {
     /// A worker that goes on where a predecessor stood, see [`crate::state`].
     pub(crate) fn resume(plan: Arc<Plan>, start: &Start, found: Found, accounts: Accounts) -> Self {
         let keeper = Keeper::resume(&plan, start, found);
-        let rolled = start.time.map(|t| slot(t, plan.archive_roll));
-        Self { partition_time: start.time, rolled, keeper: Some(keeper), accounts, ..Self::new(plan) }
+        Self { partition_time: start.time, keeper: Some(keeper), accounts, ..Self::new(plan) }.of_partition(0)
+    }
+
+    /// The same, of this partition: its archive files end at moments of its own, so that not all are closed at once.
+    pub fn of_partition(mut self, partition: i32) -> Self {
+        self.roll_phase = phase(partition, self.plan.archive_roll);
+        self.rolled = self.partition_time.map(|t| self.slot(t));
+        self
     }
 
     /// Takes one event in and says what is to be done.
@@ -232,7 +240,7 @@ impl Worker {
         }
         self.save_due(offset, before, now, effects);
         self.partition_time = Some(now);
-        let slot = slot(now, self.plan.archive_roll);
+        let slot = self.slot(now);
         if self.rolled.is_some_and(|s| s != slot) {
             self.walk(effects);
             effects.push(offset, Effect::Roll);
@@ -370,6 +378,11 @@ impl Worker {
         effects.push(offset, Effect::Aside(at, reject));
     }
 
+    /// The span of the archive that a time falls into.
+    fn slot(&self, time: EventTime) -> i64 {
+        (time - self.roll_phase).micros().div_euclid(self.plan.archive_roll.micros())
+    }
+
     /// Patients known.
     pub fn patients(&self) -> &[Patient] {
         &self.patients
@@ -396,9 +409,13 @@ impl Worker {
     }
 }
 
-/// The span of the archive that a time falls into.
-fn slot(time: EventTime, roll: Span) -> i64 {
-    time.micros().div_euclid(roll.micros())
+/// Where in the span of an archive file a partition's files end: far from those of its neighbours, however many there
+/// are (the multiples of the golden ratio).
+fn phase(partition: i32, roll: Span) -> Span {
+    const GOLDEN: u64 = 0x9E37_79B9_7F4A_7C15;
+    let turn = u128::from(GOLDEN.wrapping_mul(partition.unsigned_abs().into()));
+    let micros = (turn * u128::from(roll.micros().unsigned_abs())) >> 64;
+    Span::from_micros(i64::try_from(micros).unwrap_or(0))
 }
 
 #[cfg(test)]

@@ -16,7 +16,8 @@ use crate::patient::{Patient, ToldScore};
 use crate::plan::Plan;
 use crate::worker::{Item, Work};
 
-/// A score that does not change is told again after this time.
+/// A score that does not change is told again once in this time, each patient's at a moment of its own: beds that were
+/// plugged in together, or a house whose engine was switched on, must not speak all in the same second for ever.
 const SCORE_REPEAT: Span = Span::seconds_const(60);
 /// Only a patient with a waveform this recent is expected to speak all the time.
 const SPEAKS: Span = Span::seconds_const(60);
@@ -154,14 +155,15 @@ fn silence(
     }
 }
 
-/// Tells each score that says something new, and every score once a minute.
+/// Tells each score that says something new, and every score once a minute of event time.
 fn tell_scores(plan: &Plan, patient: &mut Patient, c: &mut Computed, now: EventTime, effects: &mut Told<'_>) {
     let Computed { scores, saying, .. } = c;
     for (at, result) in scores.iter().enumerate() {
         let last = &mut patient.scores[at];
         saying.clear();
         result.saying(saying);
-        if last.at.is_some_and(|t| now - t < SCORE_REPEAT) && *last.saying == **saying {
+        let turn = |t| repeat_turn(t, patient.place.print);
+        if last.at.is_some_and(|t| turn(t) == turn(now)) && *last.saying == **saying {
             continue;
         }
         *last = ToldScore { at: Some(now), saying: saying.as_slice().into() };
@@ -181,6 +183,12 @@ fn tell_scores(plan: &Plan, patient: &mut Patient, c: &mut Computed, now: EventT
         };
         effects.push(Effect::Score(Box::new(event), patient.recent_evidence()));
     }
+}
+
+/// The stretch of event time in which a score that does not change is told once, by the patient's fingerprint.
+fn repeat_turn(t: EventTime, print: u64) -> i64 {
+    let phase = i64::try_from(print % SCORE_REPEAT.micros().unsigned_abs()).unwrap_or(0);
+    (t.micros() - phase).div_euclid(SCORE_REPEAT.micros())
 }
 
 /// Writes one transition as an event.

@@ -143,6 +143,7 @@ impl Job {
             took_ms,
             "partition taken over"
         );
+        let worker = worker.of_partition(self.partition);
         Some(Ok((Box::new(Shard::taken_over(worker, &start)), start)))
     }
 

@@ -106,3 +106,54 @@ fn further_patients_are_refused_and_the_known_go_on() {
     assert_eq!(codes, ["too_many_patients"; 3]);
     assert_eq!((worker.patients.len(), worker.accounts.processed), (2, 6));
 }
+
+#[test]
+fn partitions_end_their_files_one_after_the_other_and_again_at_the_same_times() {
+    let start = EventTime::from_seconds(1_735_689_600);
+    let ends = |partition: i32, begin: i64| -> Vec<i64> {
+        let mut worker = Worker::new(plan(5.0, 10.0)).of_partition(partition);
+        let ticks = (begin..180).filter_map(|second| {
+            let (timestamp, value) = (start + Span::seconds_const(second), encode_tick(start).into());
+            let tick = Record { offset: second, timestamp, key: Default::default(), value, json: false };
+            let effects = worker.step(Event::Records(&[tick])).list;
+            effects.iter().any(|e| matches!(e.1, Effect::Roll)).then_some(second)
+        });
+        ticks.collect()
+    };
+    let mut all = BTreeSet::new();
+    for partition in 0..16 {
+        let seconds = ends(partition, 0);
+        assert!(seconds.len() >= 2 && seconds.windows(2).all(|w| w[1] - w[0] == 60), "{seconds:?}");
+        assert!(all.insert(seconds[0]), "{partition}: another partition's files end in that second too");
+        let later: Vec<i64> = seconds.iter().copied().filter(|s| *s > 70).collect();
+        assert_eq!(ends(partition, 70), later, "it is the log's time that counts, not where reading began");
+    }
+}
+
+#[test]
+fn scores_that_do_not_change_are_told_once_a_minute_and_not_all_at_once() {
+    let mut worker = Worker::new(plan(5.0, 10.0));
+    let start = EventTime::from_seconds(1_735_689_600);
+    let mut beds = ward(1, 60, start);
+    let (mut told, mut in_second, mut away) = (HashMap::new(), HashMap::new(), HashMap::new());
+    for second in 0..300 {
+        let mut records = Vec::new();
+        for (at, bed) in beds.iter_mut().enumerate() {
+            match record(bed, start + Span::seconds_const(second)) {
+                Some(record) => records.push(record),
+                None => drop(away.insert(format!("bed-{:03}", at + 1), second)),
+            }
+        }
+        for (_, effect) in worker.step(Event::Records(&records)).list {
+            let Effect::Score(score, _) = effect else { continue };
+            let last = told.insert(score.patient.clone(), second).unwrap_or(second);
+            let was_away = away.get(&score.patient).is_some_and(|a| *a + 5 > last);
+            assert!(second - last <= 60 || was_away, "{}: nothing for {} s", score.patient, second - last);
+            *in_second.entry(second).or_insert(0) += i32::from(second >= 60);
+        }
+    }
+    assert!(told.len() == 60 && away.len() < 30);
+    // Beds that all began in one second; the simulated state of some of them changes in the meantime.
+    let most = in_second.values().max().copied().unwrap_or(0);
+    assert!((1..=10).contains(&most), "{most} of 60 in one second");
+}

@@ -206,7 +206,7 @@ impl Process {
         if self.has(Bug::NoState) {
             let (worker, _, _) = Restore::new(self.plan.clone()).finish(committed, folder.on);
             start.offset = committed;
-            self.shards.insert(p, (Shard::taken_over(worker, &start), None));
+            self.shards.insert(p, (Shard::taken_over(worker.of_partition(p as i32), &start), None));
             return;
         }
         if self.has(Bug::TellsAgain) {
@@ -215,7 +215,7 @@ impl Process {
         self.restored += report.restored;
         let from = if self.has(Bug::ForgetsOpenFiles) { committed } else { start.archived_below };
         let writer = folder.on.then(|| folder.writer(p, from));
-        self.shards.insert(p, (Shard::taken_over(worker, &start), writer));
+        self.shards.insert(p, (Shard::taken_over(worker.of_partition(p as i32), &start), writer));
     }
 
     fn step(&mut self) {
