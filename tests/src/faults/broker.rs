@@ -3,6 +3,7 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::rebalance::{NEWER, NEWER_ASKED};
 use super::{Fault, Run, options};
 use crate::kafka::Broker;
 use crate::site::Options;
@@ -93,13 +94,10 @@ fn absent(run: &mut Run) {
     trial.verdict(&mut [engine], &mut run.report);
 }
 
-/// How a service asks for the newer group protocol, in which each member says goodbye.
-const NEWER: &str = "\"group.protocol\" = \"consumer\"\n";
-
 fn sigterm_alone(run: &mut Run) {
     let rounds = run.pick(1, 3);
-    for (protocol, properties) in [("classic", ""), ("newer", NEWER)] {
-        let mut broker = Broker::start();
+    for (protocol, properties) in [("older", ""), ("newer", NEWER_ASKED)] {
+        let mut broker = Broker::start_with(NEWER);
         let mut trial = Trial::new(&broker.client(), &Options { properties, ..options() });
         let config = std::fs::read_to_string(trial.site.config()).expect("the configuration");
         let leaves = config.replacen("ticks = true", "ticks = true\nleave_on_stop = true", 1);

@@ -64,14 +64,14 @@ pub const FAULTS: &[Fault] = &[
 ];
 
 /// A broker of the newer group protocol that gives a silent member up as soon as ours do otherwise.
-const NEWER: &[(&str, &str)] = &[
+pub(super) const NEWER: &[(&str, &str)] = &[
     ("group.consumer.min.session.timeout.ms", "6000"),
     ("group.consumer.session.timeout.ms", "6000"),
     ("group.consumer.min.heartbeat.interval.ms", "1000"),
     ("group.consumer.heartbeat.interval.ms", "1000"),
 ];
 /// How a service asks for it.
-const NEWER_ASKED: &str = "\"group.protocol\" = \"consumer\"\n";
+pub(super) const NEWER_ASKED: &str = "\"group.protocol\" = \"consumer\"\n";
 
 /// The archive of a partition that wanders is in several places: it has checks of its own.
 fn wandering() -> Options<'static> {
