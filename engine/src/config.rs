@@ -239,7 +239,7 @@ fn default_keep() -> f64 {
 pub struct Archive {
     /// Root folder; without it nothing is archived.
     pub dir: Option<String>,
-    /// Files end each time the partition's time passes a multiple of this, in seconds.
+    /// Files end once in so many seconds of the partition's time, each partition's at a moment of its own.
     pub roll_s: f64,
 }
 

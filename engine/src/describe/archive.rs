@@ -11,8 +11,8 @@ pub(super) fn page() -> String {
     let about = "Parquet, one folder a table, one folder a day of event time (UTC): \
                  `TABLE/date=YYYY-MM-DD/TOPIC-PARTITION-FIRST-LAST.parquet`, where FIRST and LAST are the offsets of \
                  the stretch of log that the file holds. A file appears whole or not at all; the same stretch gives \
-                 the same name and rows after a crash. Files end each time the partition's time passes a multiple of \
-                 `archive.roll_s`. Times are microseconds since 1970-01-01T00:00:00Z.";
+                 the same name and rows after a crash. Files end once in `archive.roll_s` of the partition's time, \
+                 each partition's at a moment of its own. Times are microseconds since 1970-01-01T00:00:00Z.";
     let mut out = head("Archive", about);
     for (name, schema) in tables() {
         out += &format!("## {name}\n\n");
