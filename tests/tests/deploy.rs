@@ -43,13 +43,12 @@ fn commands(text: &str) -> Vec<(String, Vec<String>)> {
     let mut found = Vec::new();
     for line in joined.lines() {
         let words: Vec<&str> = line.split_whitespace().collect();
-        for (n, word) in words.iter().enumerate() {
-            let behind = n > 0
-                && ["auscult", "/usr/local/bin/auscult", "command:", "CMD"].contains(&words[n - 1])
-                || n > 0 && words[n - 1].ends_with("=/usr/local/bin/auscult");
-            if behind && names.contains(word) {
+        for (n, pair) in words.windows(2).enumerate() {
+            let binary =
+                ["auscult", "command:", "CMD"].contains(&pair[0]) || pair[0].ends_with("/bin/auscult");
+            if binary && names.contains(&pair[1]) {
                 let options = words[n..].iter().filter(|w| w.starts_with('-')).map(|w| (*w).to_owned());
-                found.push(((*word).to_owned(), options.collect()));
+                found.push((pair[1].to_owned(), options.collect()));
             }
         }
     }
