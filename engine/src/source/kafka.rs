@@ -217,7 +217,8 @@ impl KafkaSource {
     }
 
     fn judge(&self, e: KafkaError) -> Result<(), RunError> {
-        if e.rdkafka_error_code() == Some(RDKafkaErrorCode::FencedInstanceId) {
+        use RDKafkaErrorCode::{FencedInstanceId, UnreleasedInstanceId};
+        if matches!(e.rdkafka_error_code(), Some(FencedInstanceId | UnreleasedInstanceId)) {
             let instance = self.group.consumer.context().instance.clone();
             return Err(RunError::Fenced { instance });
         }

@@ -89,8 +89,6 @@ fn rebalance(run: &mut Run, broker: &Broker, properties: &str, shown_by: &str) {
     let seconds = run.pick(24, 90);
     trial.send(run.load(seconds + 5, seconds + 5), run.seed);
     let begun = Instant::now();
-    let mut last = begun;
-    let mut longest = Duration::ZERO;
     let mut turn = 0;
     while begun.elapsed() < Duration::from_secs(u64::from(seconds)) {
         let n = run.draw.below(engines.len());
@@ -108,9 +106,8 @@ fn rebalance(run: &mut Run, broker: &Broker, properties: &str, shown_by: &str) {
             engines[n].launch();
         }
         thread::sleep(Duration::from_secs(3));
-        longest = longest.max(trial.watcher.longest_gap(last, Instant::now()));
-        last = Instant::now();
     }
+    let longest = trial.watcher.longest_gap(begun, Instant::now());
     for engine in engines.iter_mut().filter(|e| e.running.is_none()) {
         engine.start();
     }
