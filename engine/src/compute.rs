@@ -3,6 +3,7 @@
 
 use std::ops::Range;
 
+use auscult_operators::filter::dispatch::fetch;
 use auscult_operators::filter::{Cascade, CascadeState, Conditioning, Job, cascade_for, filter_many};
 use auscult_operators::operator::Spec;
 use auscult_operators::score::ScoreResult;
@@ -181,7 +182,7 @@ pub(crate) fn compute(
             let Item::Epoch(sealed) = &w.item else { continue };
             let (patient, end) = (&patients[w.patient], sealed.start + Span::EPOCH);
             for (spec, params) in &plan.scores {
-                c.scores.push((spec.evaluate_with)(&patient.values, end, params));
+                c.scores.push((spec.assess)(&patient.values, end, params));
             }
             infer::due(plan, patient, &c.readings, end, &mut c.due);
         }
@@ -255,7 +256,9 @@ fn operate(chains: &mut Chains, patients: &mut [Patient], work: &[Work], compute
         parts.push(Part { patient: w.patient, start: sealed.start, runs: from..runs.len(), readings });
     }
     for (k, feeds) in chains.feeds.iter().enumerate() {
-        for Part { patient, start, runs: span, readings } in &mut parts {
+        for at in 0..parts.len() {
+            call(&parts, patients, k, at);
+            let Part { patient, start, runs: span, readings } = &mut parts[at];
             let Patient { operators, values, .. } = &mut patients[*patient];
             let before = readings.items.len();
             operators[k].apply(&Epoch { start: *start, runs: &runs[span.clone()], values }, readings);
@@ -268,6 +271,21 @@ fn operate(chains: &mut Chains, patients: &mut [Patient], work: &[Work], compute
         }
     }
     chains.runs = emptied(runs);
+}
+
+/// Asks for the memory of those who are soon to be computed: of most beds it lies far away. What operator and patient
+/// are the next but one is asked for first, as what it holds says where the rest of it lies, which is asked for next.
+fn call(parts: &[Part<'_>], patients: &[Patient], k: usize, at: usize) {
+    let operator = |ahead: usize| {
+        let (k, at) = (k + (at + ahead) / parts.len(), (at + ahead) % parts.len());
+        patients[parts[at].patient].operators.get(k)
+    };
+    if let Some(next) = operator(1) {
+        next.fetch();
+    }
+    if let Some(later) = operator(2) {
+        fetch(&**later);
+    }
 }
 
 /// The memory of a list, for a list of the same shape.

@@ -1,4 +1,4 @@
-//! What an operator is: three methods and a card.
+//! What an operator is: three methods and a hint, and a card.
 //! In: sealed epochs of one patient, in order. Out: readings and beats; state that can be saved and loaded anywhere.
 
 use serde::{Serialize, de::DeserializeOwned};
@@ -14,6 +14,9 @@ use crate::signal::{Epoch, Kind, Readings, Span};
 pub trait Operator: Send {
     /// Takes in one epoch. Epochs come in order; a silent second comes as an epoch without runs.
     fn apply(&mut self, epoch: &Epoch<'_>, out: &mut Readings);
+    /// Asks for the memory that it will read, shortly before [`Operator::apply`]: see
+    /// [`fetch`](crate::filter::dispatch::fetch). Changes nothing but time.
+    fn fetch(&self) {}
     /// Appends the whole state, so that an operator of the same parameters that loads it goes on with the same bits.
     fn save(&self, out: &mut Vec<u8>);
     /// Takes over a saved state.

@@ -119,6 +119,8 @@ pub struct ScoreSpec {
     pub evaluate: fn(&Values, EventTime) -> ScoreResult,
     /// The score as of a point of time.
     pub evaluate_with: fn(&Values, EventTime, &Params) -> ScoreResult,
+    /// The same without words on what to do: see [`ScoreResult::advised`].
+    pub assess: fn(&Values, EventTime, &Params) -> ScoreResult,
 }
 
 impl ScoreSpec {

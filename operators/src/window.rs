@@ -4,7 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::filter::dispatch::{Kernel, widest};
+use crate::filter::dispatch::{Kernel, fetch, widest};
 
 /// The longest ring that a saved state may claim, so that a broken state cannot ask for all memory.
 pub const MAX_RING: usize = 1 << 20;
@@ -194,6 +194,29 @@ impl Ring {
         older.iter().chain(newer).copied()
     }
 
+    /// Those from number `from` up to but not including number `to`, counted from the oldest, in two pieces; what is
+    /// not held is left out.
+    ///
+    /// ```
+    /// use auscult_operators::window::Ring;
+    /// let mut ring = Ring::new(3);
+    /// ring.extend(&[1.0, 2.0, 3.0, 4.0]);
+    /// let (older, newer) = ring.pieces(1, 9);
+    /// assert_eq!([older, newer].concat(), [3.0, 4.0]);
+    /// ```
+    pub fn pieces(&self, from: usize, to: usize) -> (&[f32], &[f32]) {
+        let (older, newer) = self.as_slices();
+        let (split, len) = (older.len(), self.len());
+        let (from, to) = (from.min(len), to.min(len).max(from.min(len)));
+        let after = |at: usize| at.max(split) - split;
+        (&older[from.min(split)..to.min(split)], &newer[after(from)..after(to)])
+    }
+
+    /// Asks for its memory, see [`fetch`].
+    pub fn fetch(&self) {
+        fetch(&self.values[..]);
+    }
+
     /// How many numbers are held.
     pub fn len(&self) -> usize {
         self.values.len()
@@ -247,6 +270,11 @@ impl MovingMean {
     pub fn new(capacity: usize) -> Self {
         let ring = Ring::new(capacity);
         Self { until_renewed: ring.capacity() as u32, ring, sum: 0.0 }
+    }
+
+    /// Asks for its memory, see [`fetch`].
+    pub fn fetch(&self) {
+        self.ring.fetch();
     }
 
     /// Adds a number and returns the mean of those held.
@@ -386,11 +414,26 @@ pub fn median_in_place(values: &mut [f32]) -> Option<f32> {
 /// The numbers at two ranks inside the slice. Of few numbers the rank of each is counted, which takes few branches.
 fn ranked(values: &mut [f32], ranks: [usize; 2]) -> [f32; 2] {
     match values.len() {
-        0..=8 => Counted::<8> { values, ranks }.run(),
+        0..=8 => of_eight(values, ranks),
         9..=16 => widest(Counted::<16> { values, ranks }),
         17..=32 => widest(Counted::<32> { values, ranks }),
         _ => ranks.map(|rank| *values.select_nth_unstable_by(rank, f32::total_cmp).1),
     }
+}
+
+/// Two of at most eight numbers, which go through a sorting network.
+fn of_eight(values: &[f32], [first, second]: [usize; 2]) -> [f32; 2] {
+    let mut keys = [i32::MAX; 8];
+    for (k, x) in keys.iter_mut().zip(values) {
+        *k = in_order(*x);
+    }
+    macro_rules! sort {
+        ($($a:literal $b:literal),*) => {
+            $((keys[$a], keys[$b]) = (keys[$a].min(keys[$b]), keys[$a].max(keys[$b]));)*
+        };
+    }
+    sort!(0 2, 1 3, 4 6, 5 7, 0 4, 1 5, 2 6, 3 7, 0 1, 2 3, 4 5, 6 7, 2 4, 3 5, 1 4, 3 6, 1 2, 3 4, 5 6);
+    [from_order(keys[first & 7]), from_order(keys[second & 7])]
 }
 
 /// At most `N` numbers, two of which are looked for.
@@ -406,7 +449,7 @@ impl<const N: usize> Kernel for Counted<'_, N> {
         // The order of `total_cmp` as that of integers; places left over come last.
         let mut keys = [i32::MAX; N];
         for (k, x) in keys.iter_mut().zip(self.values) {
-            *k = in_order(x.to_bits() as i32);
+            *k = in_order(*x);
         }
         // Of how many numbers each is greater, all of them side by side.
         let mut below = [0_i32; N];
@@ -416,7 +459,8 @@ impl<const N: usize> Kernel for Counted<'_, N> {
             }
         }
         let [first, second] = self.ranks;
-        [at_rank(&keys, &below, first), at_rank(&keys, &below, second)]
+        let lower = at_rank(&keys, &below, first);
+        [lower, if second == first { lower } else { at_rank(&keys, &below, second) }]
     }
 }
 
@@ -428,13 +472,40 @@ fn at_rank<const N: usize>(keys: &[i32; N], below: &[i32; N], rank: usize) -> f3
         let key = if below[i] <= rank { keys[i] } else { i32::MIN };
         found = if key > found { key } else { found };
     }
-    f32::from_bits(in_order(found) as u32)
+    from_order(found)
 }
 
-/// The bits of a float as an integer of the same order, and such an integer as the bits again.
+/// An integer that has the place of a float in the order of `total_cmp`.
 #[inline(always)]
-fn in_order(bits: i32) -> i32 {
+pub(crate) fn in_order(x: f32) -> i32 {
+    let bits = x.to_bits() as i32;
     bits ^ (((bits >> 31) as u32) >> 1) as i32
+}
+
+/// The float of such a place.
+#[inline(always)]
+pub(crate) fn from_order(place: i32) -> f32 {
+    f32::from_bits((place ^ (((place >> 31) as u32) >> 1) as i32) as u32)
+}
+
+/// Flags, each 0 or 1, as the bits of one number, the first as the lowest: a loop that sets bit after bit does not go
+/// wide, one that compares into bytes does.
+///
+/// ```
+/// use auscult_operators::window::bits;
+/// let mut flags = [0; 64];
+/// (flags[1], flags[62]) = (1, 1);
+/// assert_eq!(bits(&flags), 1 << 62 | 2);
+/// ```
+#[inline(always)]
+pub fn bits(flags: &[u8; 64]) -> u64 {
+    // The product moves byte `i` of eight to bit `56 + i`; no two of its terms meet.
+    const TO_THE_TOP: u64 = 0x0102_0408_1020_4080;
+    let mut all = 0;
+    for (k, eight) in flags.as_chunks::<8>().0.iter().enumerate() {
+        all |= (u64::from_le_bytes(*eight).wrapping_mul(TO_THE_TOP) >> 56) << (8 * k);
+    }
+    all
 }
 
 /// One at or below `good`, zero at or beyond `bad`, a straight line between: how a measure becomes a quality.

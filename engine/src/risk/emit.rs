@@ -158,7 +158,7 @@ fn silence(
 /// Tells each score that says something new, and every score once a minute of event time.
 fn tell_scores(plan: &Plan, patient: &mut Patient, c: &mut Computed, now: EventTime, effects: &mut Told<'_>) {
     let Computed { scores, saying, .. } = c;
-    for (at, result) in scores.iter().enumerate() {
+    for (at, (result, (spec, _))) in scores.iter().zip(&plan.scores).enumerate() {
         let last = &mut patient.scores[at];
         saying.clear();
         result.saying(saying);
@@ -176,7 +176,7 @@ fn tell_scores(plan: &Plan, patient: &mut Patient, c: &mut Computed, now: EventT
             ]),
             patient: patient.id.expose().into(),
             event_time_us: us,
-            result: result.clone(),
+            result: result.clone().advised(spec),
             config_hash: plan.config_hash.clone(),
             build: plan.build.into(),
             intended_use: INTENDED_USE.into(),

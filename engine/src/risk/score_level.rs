@@ -110,7 +110,7 @@ fn facts(r: &ScoreResult, rank: u8, level: &str) -> Facts {
             missing: r.missing.iter().map(ToString::to_string).collect(),
         },
         drivers: vec![],
-        recommendation: r.recommendation.to_string(),
+        recommendation: score::find(r.score).map(|spec| r.advice(spec)).unwrap_or_default(),
         inputs,
         decider: Decider {
             kind: "table".into(),

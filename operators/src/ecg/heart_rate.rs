@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};
 
-use crate::filter::dispatch::{Kernel, widest};
+use crate::filter::dispatch::{Kernel, fetch, widest};
 use crate::operator::{Operator, Output, Spec, StateError, defaults, load_state, params, save_state};
 use crate::params::Bound;
 use crate::signal::{BeatKind, Epoch, EventTime, Kind, Missing, Reading, Readings, Span};
@@ -293,6 +293,12 @@ impl Operator for HeartRate {
             let quality = if value.is_ok() { quality } else { 0.0 };
             out.push(Reading { name, channel: None, time: end, window, value, quality });
         }
+    }
+
+    fn fetch(&self) {
+        let (older, newer) = self.state.beats.as_slices();
+        fetch(older);
+        fetch(newer);
     }
 
     fn save(&self, out: &mut Vec<u8>) {

@@ -8,6 +8,7 @@
 //! and bursts of noise), and whether a beat is due. A beat that is overdue needs less to be accepted, so nothing
 //! has to be searched for backwards, and the delay stays short.
 
+use std::cell::RefCell;
 use std::ops::Range;
 
 use libm::{expf, logf};
@@ -144,6 +145,11 @@ pub struct QrsDetector {
     until_slope: u32,
 }
 
+thread_local! {
+    // Working memory, no state: each block is written before it is read, and need not be cleared for each detector.
+    static AHEAD: RefCell<Ahead> = const { RefCell::new(Ahead::EMPTY) };
+}
+
 impl QrsDetector {
     /// A detector that has seen nothing yet.
     ///
@@ -187,13 +193,14 @@ impl QrsDetector {
 
     /// Takes in samples in mV and reports the beats that they settle.
     pub fn push(&mut self, samples: &[f32], on_beat: &mut impl FnMut(QrsBeat)) {
-        let mut ahead = Ahead::default();
         let (_, width, distance) = self.len.slow;
-        for mv in samples.chunks(BLOCK) {
-            let Self { features, previous, .. } = self;
-            widest(Compute { features, mv, previous: *previous, slow: (width, distance), ahead: &mut ahead });
-            self.take(&ahead, mv.len(), on_beat);
-        }
+        AHEAD.with_borrow_mut(|ahead| {
+            for mv in samples.chunks(BLOCK) {
+                let Self { features, previous, .. } = self;
+                widest(Compute { features, mv, previous: *previous, slow: (width, distance), ahead });
+                self.take(ahead, mv.len(), on_beat);
+            }
+        });
     }
 
     /// Takes in a block, from one sample at which something happens to the next: a peak of energy, or a candidate
@@ -255,6 +262,12 @@ impl QrsDetector {
             self.rising = rising;
         }
         peaks
+    }
+
+    /// Asks for its memory, see [`fetch`](crate::filter::dispatch::fetch).
+    pub(super) fn fetch(&self) {
+        self.features.fetch();
+        self.flutter.fetch();
     }
 
     /// Judges what is still waiting: the signal has ended, or a gap follows.

@@ -11,8 +11,9 @@ use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
-use crate::filter::dispatch::Kernel;
+use crate::filter::dispatch::{Kernel, fetch};
 use crate::signal::Hertz;
+use crate::window::{bits, tame};
 
 /// Length of the first moving average, which takes out mains interference, in seconds.
 const SMOOTH_S: f64 = 0.020;
@@ -26,6 +27,9 @@ const ENERGY_S: f64 = 0.120;
 pub(super) const HISTORY_S: f64 = 1.02;
 /// Half the span in which the R wave is looked for around the peak of slope energy, in seconds.
 const SEARCH_S: f64 = 0.080;
+/// Most samples that the R wave is looked for among, and most that are summed for each, at the highest rate.
+const SEARCHED: usize = 161;
+const WIDEST: usize = 13;
 /// Half the span whose mean is the baseline of the R wave, in seconds.
 const BASELINE_S: f64 = 0.200;
 /// An earlier deflection counts if it has this share of the height of the main one, with a valley below the second
@@ -84,12 +88,13 @@ pub(super) struct Ahead {
     reach: usize,
 }
 
-impl Default for Ahead {
-    fn default() -> Self {
+impl Ahead {
+    /// Nothing computed yet.
+    pub(super) const EMPTY: Self = {
         let (sums, energies) = ([0; REACH + BLOCK], [0; REACH + BLOCK]);
         let none = [0.0; BLOCK];
         Self { sums, energies, values: none, changes: none, rises: 0, falls: 0, reach: 0 }
-    }
+    };
 }
 
 /// Computes the next samples, at most [`BLOCK`] of them, without taking them in.
@@ -121,13 +126,13 @@ impl Ahead {
     fn compare(&mut self, previous: f32, len: usize) {
         let mut line = [previous; BLOCK + 1];
         line[1..].copy_from_slice(&self.values);
-        let (mut rises, mut falls) = (0u64, 0u64);
+        let (mut rises, mut falls) = ([0; BLOCK], [0; BLOCK]);
         for i in 0..BLOCK {
-            rises |= u64::from(line[i + 1] > line[i]) << i;
-            falls |= u64::from(line[i + 1] < line[i]) << i;
+            rises[i] = u8::from(line[i + 1] > line[i]);
+            falls[i] = u8::from(line[i + 1] < line[i]);
         }
         let there = u64::MAX >> (BLOCK - len.clamp(1, BLOCK));
-        (self.rises, self.falls) = (rises & there, falls & there);
+        (self.rises, self.falls) = (bits(&rises) & there, bits(&falls) & there);
     }
 
     /// Magnitude of the change of the mean of `width` samples over `distance` samples up to each one ahead.
@@ -208,7 +213,7 @@ impl Features {
 
     /// Takes in a sample in mV and gives the slope energy in mV.
     pub fn push(&mut self, mv: f32) -> f32 {
-        let mut ahead = Ahead::default();
+        let mut ahead = Ahead::EMPTY;
         self.compute(&[mv], &mut ahead);
         self.take(&ahead, 0..1);
         ahead.values[0]
@@ -225,18 +230,16 @@ impl Features {
         last(&self.sums, self.count, &mut a.sums[..reach]);
         last(&self.energies, self.count, &mut a.energies[..reach]);
         let steps = &mut a.sums[reach..reach + len];
-        for i in 0..len {
-            let x = mv[i];
-            let x = if x < -LIMIT_MV { -LIMIT_MV } else { x };
-            let x = if x > LIMIT_MV { LIMIT_MV } else { x };
-            steps[i] = (x * STEPS) as i32;
-        }
         if self.count == 0 {
-            self.first = steps.first().copied().unwrap_or(0);
+            self.first = mv.first().map_or(0, |x| in_steps(*x));
         }
-        let (mut sum, first) = (a.sums[reach - 1], self.first);
+        let first = self.first;
+        for i in 0..len {
+            steps[i] = in_steps(mv[i]) - first;
+        }
+        let mut sum = a.sums[reach - 1];
         for step in &mut a.sums[reach..reach + len] {
-            sum = sum.wrapping_add(*step - first);
+            sum = sum.wrapping_add(*step);
             *step = sum;
         }
         self.slopes(a, (smooth, slope, wide), len);
@@ -267,6 +270,12 @@ impl Features {
             let slow = n0[i].wrapping_sub(n1[i]).wrapping_sub(n2[i].wrapping_sub(n3[i]));
             out[i] = (narrow - (((slow >> 3) * self.wide_weight) >> 7)).unsigned_abs();
         }
+    }
+
+    /// Asks for its memory, see [`fetch`].
+    pub(super) fn fetch(&self) {
+        fetch(&self.sums[..]);
+        fetch(&self.energies[..]);
     }
 
     /// Takes in samples of those computed ahead, in order.
@@ -301,10 +310,12 @@ impl Features {
         let around = (middle - samples(BASELINE_S), (middle + samples(BASELINE_S)).min(last));
         let base =
             self.sum(around.1).wrapping_sub(self.sum(around.0)) as f32 / (around.1 - around.0).max(1) as f32;
+        let mut sums = [0.0_f32; SEARCHED];
+        let sums = &mut sums[..((to - from + 1) as usize).min(SEARCHED)];
+        self.sums_around(from, half, sums);
         let mut high = (from, f32::MIN);
         let mut low = (from, f32::MAX);
-        for i in from..=to {
-            let y = self.sum(i + half).wrapping_sub(self.sum(i - half - 1)) as f32;
+        for (i, &y) in (from..).zip(&*sums) {
             if y > high.1 {
                 high = (i, y);
             }
@@ -318,12 +329,23 @@ impl Features {
         let upward = up * (1.0 + polarity) >= down * (1.0 - polarity);
         let (main, sign, height, opposite) =
             if upward { (high.0, 1.0, up, down) } else { (low.0, -1.0, down, up) };
-        let height_at = |i: i64| {
-            let y = self.sum(i + half).wrapping_sub(self.sum(i - half - 1)) as f32;
-            sign * (y / width - base) / STEPS
-        };
+        let height_at = |i: i64| sign * (sums[(i - from) as usize] / width - base) / STEPS;
         let index = first_lobe(from, main, height, height_at);
         Deflection { index, height: sign * height, opposite }
+    }
+
+    /// Sums of the samples up to `half` before and after each one from `from` on.
+    fn sums_around(&self, from: i64, half: i64, out: &mut [f32]) {
+        let width = 2 * half as usize + 1;
+        let mut line = [0; SEARCHED + WIDEST];
+        let line = &mut line[..out.len() + width.min(WIDEST)];
+        let first = (from - half - 1) as usize & (self.sums.len() - 1);
+        let (now, later) = line.split_at_mut(line.len().min(self.sums.len() - first));
+        now.copy_from_slice(&self.sums[first..first + now.len()]);
+        later.copy_from_slice(&self.sums[..later.len()]);
+        for (out, (before, to)) in out.iter_mut().zip(line.iter().zip(&line[width..])) {
+            *out = to.wrapping_sub(*before) as f32;
+        }
     }
 
     #[inline]
@@ -335,6 +357,14 @@ impl Features {
     fn energy_sum(&self, i: i64) -> u32 {
         self.energies[i as usize & (self.energies.len() - 1)]
     }
+}
+
+/// Millivolts in whole steps, towards zero; no number is zero.
+#[inline(always)]
+fn in_steps(mv: f32) -> i32 {
+    // A whole number below 2^22 stands in the low bits of its sum with this one: a conversion goes one by one.
+    const WHOLE: f32 = 12_582_912.0;
+    ((tame(mv, -LIMIT_MV, LIMIT_MV) * STEPS).trunc() + WHOLE).to_bits() as i32 - WHOLE.to_bits() as i32
 }
 
 /// The last entries of a ring of a power of two into which `count` were written.

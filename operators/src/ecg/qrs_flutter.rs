@@ -82,10 +82,13 @@ impl FlutterWatch {
         while !rest.is_empty() {
             // A whole block at a time where none is open.
             if self.filled == 0 && rest.len() > block - every {
-                for m in rest.iter().step_by(every).take(PER_BLOCK as usize) {
-                    self.open.mean += m / PER_BLOCK as f32;
-                    self.open.peak = if *m > self.open.peak { *m } else { self.open.peak };
-                }
+                // Lengths that are known are taken apart; the last one stands for all.
+                self.open = match every {
+                    1 => whole::<1>(rest, every),
+                    2 => whole::<2>(rest, every),
+                    5 => whole::<5>(rest, every),
+                    _ => whole::<0>(rest, every),
+                };
                 self.close();
                 rest = rest.get(block..).unwrap_or_default();
             } else {
@@ -107,6 +110,11 @@ impl FlutterWatch {
         self.index += WEIGHT * (smooth - self.index);
     }
 
+    /// Asks for its memory, see [`fetch`](crate::filter::dispatch::fetch).
+    pub(super) fn fetch(&self) {
+        crate::filter::dispatch::fetch(&self.blocks[..]);
+    }
+
     /// Running share of smooth waves, 0 to 1: flutter above one half.
     pub fn index(&self) -> f32 {
         self.index
@@ -122,6 +130,9 @@ impl FlutterWatch {
         let mut top = [0.0f32; 4];
         for b in &self.blocks {
             let mut rest = b.peak;
+            if rest <= top[3] {
+                continue;
+            }
             for t in &mut top {
                 if rest > *t {
                     std::mem::swap(&mut rest, t);
@@ -133,6 +144,20 @@ impl FlutterWatch {
         let resting = self.blocks.iter().filter(|b| b.peak < REST_SHARE * peak).count();
         energy < SLOW_SHARE * peak && mean > FULLNESS * peak && resting < REST_BLOCKS
     }
+}
+
+/// A block of every `EVERY`-th slope, or, if that is zero, of every so many.
+#[inline(always)]
+fn whole<const EVERY: usize>(slopes: &[f32], every: usize) -> Block {
+    let every = if EVERY == 0 { every } else { EVERY };
+    let slopes = &slopes[..(PER_BLOCK as usize - 1) * every + 1];
+    let mut block = Block::default();
+    for k in 0..PER_BLOCK as usize {
+        let m = slopes[k * every];
+        block.mean += m / PER_BLOCK as f32;
+        block.peak = if m > block.peak { m } else { block.peak };
+    }
+    block
 }
 
 #[cfg(test)]

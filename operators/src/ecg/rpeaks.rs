@@ -260,6 +260,10 @@ impl Operator for RPeaks {
         }
     }
 
+    fn fetch(&self) {
+        self.state.leads.iter().for_each(|l| l.detector.fetch());
+    }
+
     fn save(&self, out: &mut Vec<u8>) {
         save_state(&self.state, out);
     }

@@ -4,6 +4,8 @@
 
 mod ahead;
 
+use std::cell::RefCell;
+
 use ahead::{Ahead, Compute, Inside, TOGETHER};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -85,6 +87,11 @@ pub struct Detector {
     strange: u32,
 }
 
+thread_local! {
+    // Working memory, no state: each block is written before it is read, and need not be cleared for each detector.
+    static AHEAD: RefCell<Ahead> = const { RefCell::new(Ahead::EMPTY) };
+}
+
 impl Detector {
     /// A detector for one channel at one rate.
     ///
@@ -132,11 +139,12 @@ impl Detector {
 
     /// Takes in samples; `found` gets each pulse with the place of the sample that completes it.
     pub fn push_all(&mut self, clean: &[f32], params: &Params, found: &mut dyn FnMut(usize, Pulse)) {
-        let mut ahead = Ahead::default();
-        for (b, block) in clean.chunks(TOGETHER).enumerate() {
-            widest(Compute { detector: self, clean: block, ahead: &mut ahead });
-            self.take(&ahead, block.len(), params, &mut |i, pulse| found(b * TOGETHER + i, pulse));
-        }
+        AHEAD.with_borrow_mut(|ahead| {
+            for (b, block) in clean.chunks(TOGETHER).enumerate() {
+                widest(Compute { detector: self, clean: block, ahead });
+                self.take(ahead, block.len(), params, &mut |i, pulse| found(b * TOGETHER + i, pulse));
+            }
+        });
     }
 
     /// Goes from one sample at which a block of high energy begins or ends to the next.
@@ -184,6 +192,15 @@ impl Detector {
         now.checked_sub(index).and_then(|back| self.signal.recent(back as usize))
     }
 
+    /// The samples from `from` up to `to`, as far as they are held.
+    fn each(&self, from: u64, to: u64, now: u64, mut f: impl FnMut(f32)) {
+        // Number of a sample in the ring, whose newest is that of `now`.
+        let place = |i: u64| (self.signal.len() as u64 + i).saturating_sub(now + 1) as usize;
+        let (older, newer) = self.signal.pieces(place(from), place(to));
+        older.iter().for_each(|x| f(*x));
+        newer.iter().for_each(|x| f(*x));
+    }
+
     /// A block of high energy has ended: its highest sample is a systolic peak if it is wide, late and high enough.
     fn close_block(&mut self, start: u64, end: u64, now: u64, params: &Params) -> Option<Pulse> {
         let samples = |s: f64| (self.rate * s) as u64;
@@ -191,15 +208,17 @@ impl Detector {
         if end - start < samples(params.peak_window_s) {
             return None;
         }
-        let (mut peak, mut top) = (start, f32::MIN);
-        for i in start..end {
-            let x = self.at(i, now)?;
+        // All of it must be held.
+        self.at(start, now)?;
+        let (mut i, mut peak, mut top) = (start, start, f32::MIN);
+        self.each(start, end, now, |x| {
             if x > top {
                 (peak, top) = (i, x);
             }
-        }
-        let foot_from = peak.saturating_sub(samples(FOOT_S));
-        let foot = (foot_from..peak).filter_map(|i| self.at(i, now)).fold(top, f32::min);
+            i += 1;
+        });
+        let (foot_from, mut foot) = (peak.saturating_sub(samples(FOOT_S)), top);
+        self.each(foot_from, peak, now, |x| foot = if x < foot { x } else { foot });
         let height = top - foot;
         let since_s = self.last_peak.map(|last| (peak.saturating_sub(last)) as f64 / self.rate);
         if since_s.is_some_and(|s| s < params.refractory_s) {
@@ -322,6 +341,15 @@ impl Operator for PulsePeaks {
             self.run(run, out);
         }
         out.beats[before..].sort_by_key(|b| b.time);
+    }
+
+    fn fetch(&self) {
+        for Detector { signal, narrow, wide, delayed, .. } in &self.detectors {
+            narrow.fetch();
+            wide.fetch();
+            delayed.fetch();
+            signal.fetch();
+        }
     }
 
     fn save(&self, out: &mut Vec<u8>) {

@@ -8,7 +8,7 @@ use ahead::{Ahead, Compute, TOGETHER};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::filter::dispatch::widest;
+use crate::filter::dispatch::{fetch, widest};
 use crate::operator::{Operator, Output, Spec, StateError, defaults, load_state, params, save_state};
 use crate::params::Bound;
 use crate::signal::{
@@ -242,10 +242,11 @@ impl Detector {
     fn foot(&self) -> (u64, f32) {
         let reach = (self.rate * (SLOPE_S + 0.1)) as usize;
         let mut best = (0, self.smooth);
-        for back in 0..reach.min(self.signal.len()) {
-            let x = self.signal.recent(back).unwrap_or(f32::MAX);
-            if x < best.1 {
-                best = (back as u64, x);
+        let len = self.signal.len();
+        let (older, newer) = self.signal.pieces(len.saturating_sub(reach), len);
+        for (back, x) in newer.iter().rev().chain(older.iter().rev()).enumerate() {
+            if *x < best.1 {
+                best = (back as u64, *x);
             }
         }
         best
@@ -393,6 +394,14 @@ impl Operator for AbpBeats {
                 value,
                 quality,
             });
+        }
+    }
+
+    fn fetch(&self) {
+        for Detector { slopes, signal, beats, .. } in &self.detectors {
+            slopes.fetch();
+            signal.fetch();
+            fetch(&beats[..]);
         }
     }
 

@@ -11,7 +11,7 @@ const PIECES: usize = 32;
 const WILD: f32 = 1e7;
 
 /// Differences that are taken at a time; at the highest rate a piece has 250.
-const TOGETHER: usize = 512;
+const TOGETHER: usize = 256;
 
 /// Mean size of the second difference in each piece.
 #[derive(Clone, Copy, Debug, Default)]
@@ -61,18 +61,40 @@ impl Pieces {
             for i in 0..n {
                 sizes[i] = (c[i] - 2.0 * b[i] + a[i]).abs();
             }
-            for part in sizes.chunks(piece) {
-                if self.count == PIECES || part.len() * 2 < piece {
-                    return;
-                }
+            // The pieces of usual rates: a sum of known length is taken apart, and those of several pieces overlap.
+            match piece {
+                3 => self.pieces::<3>(sizes, piece),
+                6 => self.pieces::<6>(sizes, piece),
+                13 => self.pieces::<13>(sizes, piece),
+                _ => self.pieces::<1>(sizes, piece),
+            }
+            from += n;
+        }
+    }
+
+    /// Mean of each piece, the last of which counts if half of it is there. `PIECE` is its length or one.
+    #[inline(always)]
+    fn pieces<const PIECE: usize>(&mut self, sizes: &[f32], piece: usize) {
+        let (whole, mut rest) = sizes.as_chunks::<PIECE>();
+        let room = &mut self.sizes[self.count..];
+        if PIECE == piece {
+            for (mean, part) in room.iter_mut().zip(whole) {
                 let mut sum = 0.0;
                 for size in part {
                     sum += size;
                 }
-                self.sizes[self.count] = sum / part.len() as f32;
-                self.count += 1;
+                *mean = sum / PIECE as f32;
             }
-            from += n;
+            self.count += room.len().min(whole.len());
+        } else {
+            rest = sizes;
+        }
+        for part in rest.chunks(piece) {
+            if self.count == PIECES || part.len() * 2 < piece {
+                return;
+            }
+            self.sizes[self.count] = part.iter().sum::<f32>() / part.len() as f32;
+            self.count += 1;
         }
     }
 
@@ -94,5 +116,34 @@ impl Kernel for Add<'_> {
     #[inline(always)]
     fn run(self) {
         self.pieces.take(self.raw, self.rate, self.limits);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::quality::limits::limits;
+    use crate::signal::Kind;
+
+    #[test]
+    fn pieces_are_the_means_of_their_differences_in_order() {
+        let raw: Vec<f32> = (0..500).map(|i| ((i * i * 37) % 71) as f32 * 0.013).collect();
+        for (rate, kind) in
+            [(62.5, Kind::Respiration), (125.0, Kind::Ppg), (250.0, Kind::Ecg), (360.0, Kind::Ecg)]
+        {
+            let limits = limits(kind);
+            let step = (limits.noise_step_s * rate).round().max(1.0) as usize;
+            let piece = (0.05 * rate).round() as usize;
+            for len in [piece, 61, 255, 256, 257, 400] {
+                let difference = |i: usize| (raw[i + 2 * step] - 2.0 * raw[i + step] + raw[i]).abs();
+                let all: Vec<f32> = (0..len.saturating_sub(2 * step)).map(difference).collect();
+                let whole = all.chunks(piece).filter(|p| 2 * p.len() >= piece).take(PIECES);
+                let expected: Vec<f32> =
+                    whole.map(|p| p.iter().fold(0.0, |s, x| s + x) / p.len() as f32).collect();
+                let mut found = Pieces::default();
+                found.add(&raw[..len], rate, &limits);
+                assert_eq!(found.sizes[..found.count], expected, "{rate} {len}");
+            }
+        }
     }
 }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::limits::{Limits, limits};
 use super::noise::Pieces;
 use super::survey::{Extreme, Survey, Surveyed};
-use crate::filter::dispatch::widest;
+use crate::filter::dispatch::{fetch, widest};
 use crate::operator::{Operator, Output, Spec, StateError, defaults, load_state, params, save_state};
 use crate::params::Bound;
 use crate::signal::{ChannelId, Epoch, Kind, Missing, Reading, Readings, Run, Span};
@@ -348,6 +348,10 @@ impl Operator for SignalQuality {
             Self::push(out, epoch, track.channel, verdict);
         }
         self.tracks.retain(|t| f64::from(t.silent_s) < forget_s);
+    }
+
+    fn fetch(&self) {
+        fetch(&self.tracks[..]);
     }
 
     fn save(&self, out: &mut Vec<u8>) {

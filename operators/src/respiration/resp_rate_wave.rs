@@ -2,6 +2,7 @@
 //! In: conditioned impedance, raw PPG, pulses, signal quality. Out: `resp_rate`, `resp_rate_impedance` and
 //! `resp_rate_ppg` in /min over the last half minute, every few seconds.
 
+use std::cell::RefCell;
 use std::collections::VecDeque;
 
 use schemars::JsonSchema;
@@ -103,6 +104,17 @@ struct State {
     pulses: VecDeque<Pulse>,
 }
 
+/// Working memory. What is read of it has just been written: it need not be cleared.
+struct Space {
+    window: [f32; MOST],
+    series: [[f32; SERIES]; 3],
+}
+
+thread_local! {
+    static SPACE: RefCell<Space> =
+        const { RefCell::new(Space { window: [0.0; MOST], series: [[0.0; SERIES]; 3] }) };
+}
+
 type Answer = Result<(f64, f32), (Missing, f32)>;
 
 /// Feeds one source with the runs of its kind; returns whether it was reset.
@@ -150,14 +162,14 @@ impl State {
 
     fn by_impedance(&self, floor: f32) -> Answer {
         let slow = usable(self.impedance.as_ref())?;
-        let mut window = [0.0; MOST];
-        let window = &mut window[..slow.samples.len()];
-        for (to, from) in window.iter_mut().zip(slow.samples.iter()) {
-            *to = from;
-        }
-        let Some((rate, quality)) = breaths_per_minute(window, slow.slow_hz()) else {
-            return Err((Missing::LowQuality, 0.0));
-        };
+        let found = SPACE.with_borrow_mut(|space| {
+            let (older, newer) = slow.samples.as_slices();
+            let window = &mut space.window[..slow.samples.len()];
+            window[..older.len()].copy_from_slice(older);
+            window[older.len()..].copy_from_slice(newer);
+            breaths_per_minute(window, slow.slow_hz())
+        });
+        let Some((rate, quality)) = found else { return Err((Missing::LowQuality, 0.0)) };
         believed(rate, quality * slow.mean_quality(), floor)
     }
 
@@ -170,15 +182,16 @@ impl State {
         let mut best: Option<(f64, f32)> = None;
         let (mut weight, mut sum) = (0.0_f64, 0.0);
         let mut rates = [(0.0, 0.0_f32); 3];
-        let mut windows = [[0.0; SERIES]; 3];
-        let count = self.series(now, params.window_s, slow, &mut windows);
-        for (window, answer) in windows.iter_mut().zip(&mut rates) {
-            let Some((rate, quality)) = breaths_per_minute(&mut window[..count], PULSE_HZ) else { continue };
-            *answer = (rate, quality);
-            if best.is_none_or(|b| quality > b.1) {
-                best = Some((rate, quality));
+        SPACE.with_borrow_mut(|Space { series, .. }| {
+            let count = self.series(now, params.window_s, slow, series);
+            for (window, answer) in series.iter().zip(&mut rates) {
+                let Some((rate, quality)) = breaths_per_minute(&window[..count], PULSE_HZ) else { continue };
+                *answer = (rate, quality);
+                if best.is_none_or(|b| quality > b.1) {
+                    best = Some((rate, quality));
+                }
             }
-        }
+        });
         let Some(best) = best else { return Err((Missing::LowQuality, 0.0)) };
         // Those that agree with the best are averaged; those that do not, cost belief.
         let (mut against, mut alike) = (0.0_f32, 0);
@@ -288,6 +301,12 @@ impl Operator for RespRateWave {
             push("resp_rate_ppg", finger, ppg);
         }
         push("resp_rate", source, chosen);
+    }
+
+    fn fetch(&self) {
+        for slow in [&self.state.impedance, &self.state.ppg].into_iter().flatten() {
+            slow.samples.fetch();
+        }
     }
 
     fn save(&self, out: &mut Vec<u8>) {

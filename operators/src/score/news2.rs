@@ -178,6 +178,20 @@ pub fn evaluate(values: &Values, now: EventTime) -> ScoreResult {
 /// assert_eq!(result.reason.unwrap(), "age not given: NEWS2 is for those aged 16 or over");
 /// ```
 pub fn evaluate_with(values: &Values, now: EventTime, params: &Params) -> ScoreResult {
+    assess(values, now, params).advised(&SPEC)
+}
+
+/// NEWS2 as of `now`, without words on what to do.
+///
+/// ```
+/// use auscult_operators::score::{Params, news2};
+/// use auscult_operators::signal::{EventTime, Values};
+/// let (values, now) = (Values::default(), EventTime::from_seconds(0));
+/// let result = news2::assess(&values, now, &Params::default());
+/// assert!(result.recommendation.is_empty());
+/// assert_eq!(result.advised(&news2::SPEC), news2::evaluate(&values, now));
+/// ```
+pub fn assess(values: &Values, now: EventTime, params: &Params) -> ScoreResult {
     let mut assumptions = Vec::new();
     if let Err(reason) = eligible(values, now, params, &mut assumptions) {
         return ScoreResult::invalid(&SPEC, reason, assumptions);
@@ -235,6 +249,18 @@ pub fn evaluate_with(values: &Values, now: EventTime, params: &Params) -> ScoreR
     ScoreResult::conclude(&SPEC, parts, outcomes, missing, assumptions)
 }
 
+/// A sentence about a reason, one of a few that stand in the program: a score is made every second.
+macro_rules! worded {
+    ($reason:expr, $before:literal $(, $after:literal)?) => {
+        match $reason {
+            Missing::Stale => concat!($before, "lapsed" $(, $after)?),
+            Missing::LowQuality => concat!($before, "of poor quality" $(, $after)?),
+            Missing::Implausible => concat!($before, "implausible" $(, $after)?),
+            Missing::NoData | Missing::Learning | Missing::TooFew => concat!($before, "not given" $(, $after)?),
+        }
+    };
+}
+
 /// Points of what was found; all points of the table if nothing was.
 fn points(table: &BandTable, found: &Result<Pick, Refused>) -> PointSet {
     found
@@ -260,19 +286,19 @@ fn scale_table(scale: Scale, on_oxygen: bool) -> &'static BandTable {
 }
 
 /// The scales that may hold for this patient; why both may is told at the head of this file.
-fn scales(values: &Values, now: EventTime, assumptions: &mut Vec<String>) -> &'static [Scale] {
+fn scales(values: &Values, now: EventTime, assumptions: &mut Vec<&'static str>) -> &'static [Scale] {
     let refused = match SCALE_INPUT.pick(values, now) {
         Ok(pick) if pick.seen.value > 1.0 => return &[Scale::Two],
         Ok(_) => return &[Scale::One],
         Err(refused) => refused,
     };
     let said = refused.pick.map(|p| p.seen.value);
-    let why = wording(refused.reason);
     if said.is_none_or(|code| code == 1.0) {
-        assumptions.push(format!("SpO2 scale {why}: scale 1"));
+        assumptions.push(worded!(refused.reason, "SpO2 scale ", ": scale 1"));
         return &[Scale::One];
     }
-    assumptions.push(format!("SpO2 scale {why}, it was not 1 before: scored on both scales"));
+    let both = worded!(refused.reason, "SpO2 scale ", ", it was not 1 before: scored on both scales");
+    assumptions.push(both);
     &[Scale::One, Scale::Two]
 }
 
@@ -281,7 +307,7 @@ fn eligible(
     values: &Values,
     now: EventTime,
     params: &Params,
-    assumptions: &mut Vec<String>,
+    assumptions: &mut Vec<&'static str>,
 ) -> Result<(), String> {
     let adults = || format!("NEWS2 is for those aged {LEAST_AGE} or over");
     const NOT_PREGNANT: &str = "NEWS2 is not for use in pregnancy";
@@ -291,35 +317,23 @@ fn eligible(
         }
         Ok(_) => {}
         Err(refused) => {
-            let why = wording(refused.reason);
             if !params.assume_adult {
-                return Err(format!("age {why}: {}", adults()));
+                return Err(format!("{}: {}", worded!(refused.reason, "age "), adults()));
             }
-            assumptions.push(format!("age {why}: adult assumed"));
+            assumptions.push(worded!(refused.reason, "age ", ": adult assumed"));
         }
     }
     match PREGNANCY_INPUT.pick(values, now) {
         Ok(pick) if pick.seen.value > 0.0 => return Err(format!("pregnant: {NOT_PREGNANT}")),
         Ok(_) => {}
         Err(refused) => {
-            let why = wording(refused.reason);
             if !params.assume_not_pregnant {
-                return Err(format!("pregnancy {why}: {NOT_PREGNANT}"));
+                return Err(format!("{}: {NOT_PREGNANT}", worded!(refused.reason, "pregnancy ")));
             }
-            assumptions.push(format!("pregnancy {why}: not pregnant assumed"));
+            assumptions.push(worded!(refused.reason, "pregnancy ", ": not pregnant assumed"));
         }
     }
     Ok(())
-}
-
-/// A reason in the words of a sentence.
-fn wording(reason: Missing) -> &'static str {
-    match reason {
-        Missing::Stale => "lapsed",
-        Missing::LowQuality => "of poor quality",
-        Missing::Implausible => "implausible",
-        Missing::NoData | Missing::Learning | Missing::TooFew => "not given",
-    }
 }
 
 /// The card.
@@ -394,6 +408,7 @@ pub static SPEC: ScoreSpec = ScoreSpec {
     ],
     evaluate,
     evaluate_with,
+    assess,
 };
 
 #[cfg(test)]

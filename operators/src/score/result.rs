@@ -88,7 +88,7 @@ pub struct ScoreResult {
     /// Inputs whose absence leaves the score open.
     pub missing: Vec<&'static str>,
     /// What was assumed of the patient, in words.
-    pub assumptions: Vec<String>,
+    pub assumptions: Vec<&'static str>,
     /// Why the score does not apply, only if invalid.
     pub reason: Option<String>,
 }
@@ -125,7 +125,7 @@ impl Part {
 
 impl ScoreResult {
     /// The answer for a patient to whom the score does not apply.
-    pub fn invalid(spec: &ScoreSpec, reason: String, assumptions: Vec<String>) -> Self {
+    pub fn invalid(spec: &ScoreSpec, reason: String, assumptions: Vec<&'static str>) -> Self {
         Self {
             score: spec.name,
             table_version: spec.table_version,
@@ -148,20 +148,21 @@ impl ScoreResult {
     }
 
     /// The answer from the parts and from every total that is possible. It is complete exactly if nothing is
-    /// in `missing`; the caller lists there each input whose absence leaves points open.
+    /// in `missing`; the caller lists there each input whose absence leaves points open. What to do is left open:
+    /// see [`ScoreResult::advised`].
     pub fn conclude(
         spec: &ScoreSpec,
         parts: Vec<Part>,
         outcomes: Outcomes,
         missing: Vec<&'static str>,
-        assumptions: Vec<String>,
+        assumptions: Vec<&'static str>,
     ) -> Self {
         let range = outcomes.range().map(|(low, high)| (i64::from(low), i64::from(high)));
         let ranks = || outcomes.iter().map(|(total, red)| (spec.rank)(total, red));
         let level_low = ranks().min().and_then(|r| spec.level(r));
         let level_high = ranks().max().and_then(|r| spec.level(r));
         let status = if missing.is_empty() { Status::Complete } else { Status::Partial };
-        let mut result = Self {
+        Self {
             score: spec.name,
             table_version: spec.table_version,
             status,
@@ -176,9 +177,16 @@ impl ScoreResult {
             missing,
             assumptions,
             reason: None,
-        };
-        result.recommendation = result.advice(spec);
-        result
+        }
+    }
+
+    /// The same with what to do, in words. They are for those who read the result, and most are never told.
+    #[must_use]
+    pub fn advised(mut self, spec: &ScoreSpec) -> Self {
+        if self.recommendation.is_empty() {
+            self.recommendation = self.advice(spec);
+        }
+        self
     }
 
     /// Whether another result says the same of the patient: all but the values, their ages and their quality.
@@ -202,11 +210,11 @@ impl ScoreResult {
     pub fn saying(&self, out: &mut Vec<u8>) {
         let number = |n: Option<i64>, out: &mut Vec<u8>| {
             out.push(u8::from(n.is_some()));
-            out.extend(n.unwrap_or_default().to_le_bytes());
+            out.extend_from_slice(&n.unwrap_or_default().to_le_bytes());
         };
         let text = |t: &str, out: &mut Vec<u8>| {
-            out.extend((t.len() as u64).to_le_bytes());
-            out.extend(t.as_bytes());
+            out.extend_from_slice(&(t.len() as u64).to_le_bytes());
+            out.extend_from_slice(t.as_bytes());
         };
         text(self.score, out);
         text(self.table_version, out);
@@ -216,17 +224,24 @@ impl ScoreResult {
         ranks.into_iter().for_each(|n| number(n, out));
         for p in &self.parts {
             let missing = p.missing.map_or(0, |m| 1 + m as u8);
-            out.extend([u8::from(p.points.is_some()), p.points.unwrap_or_default(), p.low, p.high, missing]);
+            out.extend_from_slice(&[
+                u8::from(p.points.is_some()),
+                p.points.unwrap_or_default(),
+                p.low,
+                p.high,
+                missing,
+            ]);
         }
         for list in [self.missing.len(), self.assumptions.len(), usize::from(self.reason.is_some())] {
             out.push(list as u8);
         }
         self.missing.iter().for_each(|m| text(m, out));
-        self.assumptions.iter().chain(&self.reason).for_each(|a| text(a, out));
+        let reason = self.reason.as_deref();
+        self.assumptions.iter().copied().chain(reason).for_each(|a| text(a, out));
     }
 
     /// The response to the mildest level that is possible, and what is not known.
-    fn advice(&self, spec: &ScoreSpec) -> String {
+    pub fn advice(&self, spec: &ScoreSpec) -> String {
         let response = |l: Level| spec.levels.get(usize::from(l.rank)).map_or("", |s| s.response);
         let (Some(least), Some(most)) = (self.level_low, self.level_high) else { return String::new() };
         if self.missing.is_empty() {

@@ -9,9 +9,11 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::welch::{Welch, first_at_least, power_between};
+use crate::filter::dispatch::{Kernel, widest};
 use crate::operator::{Operator, Output, Spec, StateError, defaults, load_state, params, save_state};
 use crate::params::{Bound, ParamError};
 use crate::signal::{ChannelId, Epoch, EventTime, Hertz, Kind, Missing, Reading, Readings, Run, Span};
+use crate::window::tame;
 
 /// Parameters of `band_power`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -101,15 +103,64 @@ pub fn pulse_fraction(density: &[f64], step_hz: f64) -> Result<f64, Missing> {
 /// Kinds that are looked at, in the order of their slots.
 const KINDS: [Kind; 3] = [Kind::Ecg, Kind::Ppg, Kind::Eeg];
 
-/// The last window of one channel.
+/// Frequency at which the last band of a kind ends, Hz.
+const fn highest_hz(kind: Kind) -> f64 {
+    match kind {
+        Kind::Ecg => ECG_HZ.1,
+        Kind::Ppg => PPG_HZ.1,
+        _ => EEG_HZ[EEG_HZ.len() - 1].2,
+    }
+}
+
+/// The last window of one channel. Windows are most of what is remembered of a patient, so samples are kept in 16 bits:
+/// in steps of a 32767th of the greatest of their run, which is 90 dB below it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct Slot {
     channel: ChannelId,
     rate: Hertz,
-    samples: VecDeque<f32>,
-    /// Of each run in the window: samples, and how many of them were bridged.
-    runs: VecDeque<(u32, u32)>,
+    samples: VecDeque<i16>,
+    runs: VecDeque<Kept>,
     end: EventTime,
+}
+
+/// A run in the window: samples, how many of them were bridged, and the size of a step.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+struct Kept {
+    len: u32,
+    bridged: u32,
+    step: f32,
+}
+
+/// Most samples of a run that have one step: a second at 250 Hz.
+const AT_ONCE: usize = 256;
+/// Steps up to the greatest sample of a run.
+const STEPS: f32 = 32_767.0;
+
+/// Rounds samples to steps and tells the size of one.
+struct Round<'a> {
+    samples: &'a [f32],
+    out: &'a mut [i16],
+}
+
+impl Kernel for Round<'_> {
+    type Out = f32;
+    #[inline(always)]
+    fn run(self) -> f32 {
+        let size = |x: f32| tame(x, -1e7, 1e7);
+        // Floats that are not negative have the order of their bits, and integers are compared side by side.
+        let mut greatest = 0;
+        for x in self.samples {
+            greatest = greatest.max(size(*x).abs().to_bits());
+        }
+        let greatest = f32::from_bits(greatest);
+        let per_unit = if greatest > 0.0 { STEPS / greatest } else { 0.0 };
+        // A whole number below 2^22 stands in the low bits of its sum with this one.
+        const WHOLE: f32 = 12_582_912.0;
+        for (to, x) in self.out.iter_mut().zip(self.samples) {
+            *to = (size(*x) * per_unit + WHOLE).to_bits() as i16;
+        }
+        greatest / STEPS
+    }
 }
 
 impl Slot {
@@ -129,14 +180,21 @@ impl Slot {
             // A window, a run and the sample that a run may have more: no doubling.
             self.samples.reserve_exact(need + run.clean.len() + 1 - self.samples.len());
         }
-        self.samples.extend(run.clean);
-        self.runs.push_back((run.clean.len() as u32, run.bridged as u32));
+        let mut steps = [0; AT_ONCE];
+        for (k, clean) in run.clean.chunks(AT_ONCE).enumerate() {
+            let steps = &mut steps[..clean.len()];
+            let step = widest(Round { samples: clean, out: steps });
+            self.samples.extend(&*steps);
+            // What was bridged is told of the first part.
+            let bridged = if k == 0 { run.bridged as u32 } else { 0 };
+            self.runs.push_back(Kept { len: clean.len() as u32, bridged, step });
+        }
         self.end = run.time_of(run.clean.len());
         let surplus = self.samples.len().saturating_sub(need);
         self.samples.drain(..surplus);
-        let mut held: usize = self.runs.iter().map(|r| r.0 as usize).sum();
-        while let Some(first) = self.runs.front().filter(|r| held - r.0 as usize >= need) {
-            held -= first.0 as usize;
+        let mut held: usize = self.runs.iter().map(|r| r.len as usize).sum();
+        while let Some(first) = self.runs.front().filter(|r| held - r.len as usize >= need) {
+            held -= first.len as usize;
             self.runs.pop_front();
         }
     }
@@ -147,8 +205,23 @@ impl Slot {
 
     /// Share of the samples that were measured rather than bridged.
     fn quality(&self) -> f32 {
-        let (all, bridged) = self.runs.iter().fold((0u32, 0u32), |(a, b), r| (a + r.0, b + r.1));
+        let (all, bridged) = self.runs.iter().fold((0u32, 0u32), |(a, b), r| (a + r.len, b + r.bridged));
         1.0 - bridged as f32 / all.max(1) as f32
+    }
+
+    /// The window in the channel's unit.
+    fn window(&mut self, out: &mut Vec<f32>) {
+        let held: usize = self.runs.iter().map(|r| r.len as usize).sum();
+        let mut gone = held.saturating_sub(self.samples.len());
+        let mut rest: &[i16] = self.samples.make_contiguous();
+        out.clear();
+        for run in &self.runs {
+            // Of the first run only its end may be held.
+            let len = run.len as usize;
+            let (now, later) = rest.split_at(len.saturating_sub(gone).min(rest.len()));
+            out.extend(now.iter().map(|x| f32::from(*x) * run.step));
+            (rest, gone) = (later, gone.saturating_sub(len));
+        }
     }
 }
 
@@ -166,6 +239,7 @@ const TABLES_MAX: usize = 16;
 struct Workspace {
     welch: Vec<Welch>,
     density: Vec<f64>,
+    window: Vec<f32>,
 }
 
 thread_local! {
@@ -217,11 +291,15 @@ impl BandPower {
         }
         let wanted = 2 * (self.params.segment_s * slot.rate.get() / 2.0).round() as usize;
         let len = wanted.min(slot.samples.len() / 2 * 2);
-        let mut density = std::mem::take(&mut space.density);
+        let (mut density, mut window) =
+            (std::mem::take(&mut space.density), std::mem::take(&mut space.window));
+        slot.window(&mut window);
         let welch = space.welch(len, slot.rate)?;
         density.resize(welch.bins(), 0.0);
-        let (step, made) = (welch.step_hz(), welch.density(slot.samples.make_contiguous(), &mut density));
-        space.density = density;
+        let step = welch.step_hz();
+        let wanted = first_at_least(welch.bins(), step, highest_hz(KINDS[i])) + 1;
+        let made = welch.density_below(wanted, &window, &mut density);
+        (space.density, space.window) = (density, window);
         made.map(|_| step)
     }
 
@@ -289,7 +367,7 @@ pub static SPEC: Spec = Spec {
     summary: "power of ECG, PPG and EEG in bands of frequency",
     description: "Welch's spectrum (Hann window, half overlap) of the conditioned signal over the window, \
         summed over bands. Of each kind one channel is followed: the one held while it delivers, else the \
-        first that does. Nothing is said until a whole window without a gap has been seen. The bands see what \
+        first that does. Windows are kept in steps of a 32767th of each second's greatest value. Nothing is said until a whole window without a gap has been seen. The bands see what \
         the conditioning filters let through. ppg_power_fraction follows the relative power of Elgendi with \
         the band set around the strongest frequency from 0.5 to 4 Hz instead of 1 to 2.25 Hz, so that fast \
         pulses count, and with the total from 0.5 Hz, where the conditioning filter begins, instead of 0.",
@@ -377,6 +455,34 @@ mod tests {
         let mut op = build(&serde_json::json!({})).unwrap();
         let r = feed(&mut *op, "ppg", 1.5, 0..10, &[]);
         assert!(r.find("ppg_power_fraction").unwrap().value.unwrap() > 0.9);
+    }
+
+    #[test]
+    fn a_window_is_kept_to_a_step_of_each_run() {
+        let channel = ChannelId::named("ppg").unwrap();
+        let mut slot = Slot::new(channel, Hertz(RATE));
+        let mut all = Vec::new();
+        for (s, size) in [1e-3, 4.0, 1e6, 0.0, 25.0].into_iter().enumerate() {
+            let x = sine(7.3, size, s * 300, 300);
+            let start = EventTime::from_seconds(s as i64);
+            let (rate, reset, bridged) = (Hertz(RATE), s == 0, 0);
+            slot.push(&Run { channel, rate, start, reset, raw: &x, clean: &x, bridged }, 20);
+            all.extend(x);
+        }
+        let (mut found, held) = (Vec::new(), &all[all.len() - 1250..]);
+        slot.window(&mut found);
+        assert_eq!(found.len(), held.len());
+        // Parts of 256 and 44 samples have each their own step.
+        for (part, (found, held)) in found.rchunks(300).zip(held.rchunks(300)).enumerate() {
+            for span in [0..found.len().saturating_sub(44), found.len().saturating_sub(44)..found.len()] {
+                let greatest = held[span.clone()].iter().fold(0.0_f32, |a, x| a.max(x.abs()));
+                // The oldest part is cut, and what made its step may be gone.
+                let step = if part < 4 { greatest / STEPS } else { 1e-3 / STEPS };
+                for (x, y) in found[span.clone()].iter().zip(&held[span]) {
+                    assert!((x - y).abs() <= 0.51 * step, "{part}: {x} {y}");
+                }
+            }
+        }
     }
 
     #[test]

@@ -92,10 +92,15 @@ impl RealFft {
         }
     }
 
-    /// Transforms [`ABREAST`] signals side by side: `sample` tells sample `i` of each. To be called from within a
-    /// kernel, so that it goes wide.
+    /// Transforms [`ABREAST`] signals side by side: `sample` tells sample `i` of each. Of the coefficients at least the
+    /// first `wanted` are made. To be called from within a kernel, so that it goes wide.
     #[inline(always)]
-    pub(super) fn forward_abreast(&mut self, sample: impl Fn(usize) -> [f64; ABREAST], bins: &mut [Bins]) {
+    pub(super) fn forward_abreast(
+        &mut self,
+        sample: impl Fn(usize) -> [f64; ABREAST],
+        bins: &mut [Bins],
+        wanted: usize,
+    ) {
         let half = self.len / 2;
         self.packed_abreast.resize(half, Bins::ZERO);
         for (k, p) in self.packed_abreast.iter_mut().enumerate() {
@@ -109,7 +114,14 @@ impl RealFft {
         }
         (bins[0], bins[half]) = (ends[0], ends[1]);
         for k in 1..=half / 2 {
-            (bins[k], bins[half - k]) = apart(packed[k], packed[half - k], self.turns[k]);
+            if k >= wanted {
+                break;
+            }
+            let (low, high) = apart(packed[k], packed[half - k], self.turns[k]);
+            bins[k] = low;
+            if half - k < wanted {
+                bins[half - k] = high;
+            }
         }
     }
 }

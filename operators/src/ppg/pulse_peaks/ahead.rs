@@ -4,7 +4,7 @@
 
 use super::Detector;
 use crate::filter::dispatch::Kernel;
-use crate::window::tame;
+use crate::window::{bits, tame};
 
 /// Memory of the mean energy (s).
 const ENERGY_S: f64 = 3.0;
@@ -22,11 +22,12 @@ pub(super) struct Ahead {
     pub(super) energy: [f64; TOGETHER],
 }
 
-impl Default for Ahead {
-    fn default() -> Self {
+impl Ahead {
+    /// Nothing known yet.
+    pub(super) const EMPTY: Self = {
         let (none, no) = ([0.0; TOGETHER], [0.0; TOGETHER]);
         Self { signal: none, squared: none, narrow: no, wide: no, peak: none, energy: no }
-    }
+    };
 }
 
 pub(super) struct Compute<'a> {
@@ -55,14 +56,13 @@ impl Kernel for Inside<'_> {
     #[inline(always)]
     fn run(self) -> u64 {
         let Ahead { peak, wide, energy, .. } = self.ahead;
-        let mut inside = 0;
+        let mut inside = [0; TOGETHER];
         for i in 0..TOGETHER {
             let typical = if energy[i] < self.most { energy[i] } else { self.most };
             let peak = f64::from(peak[i]);
-            let high = (peak > wide[i] + self.offset * typical) & (peak > 0.0);
-            inside |= u64::from(high) << i;
+            inside[i] = u8::from((peak > wide[i] + self.offset * typical) & (peak > 0.0));
         }
-        inside
+        bits(&inside)
     }
 }
 

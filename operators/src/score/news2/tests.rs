@@ -211,7 +211,7 @@ fn the_saturation_scale() {
         let result = evaluate(&values, t(50));
         assert_eq!((result.low.unwrap(), result.high.unwrap()), bounds, "{spo2} {flag:?}");
         assert_eq!(result.missing, missing, "{spo2} {flag:?}");
-        let noted = result.assumptions.iter().filter(|a| a.contains("scale")).map(String::as_str);
+        let noted = result.assumptions.iter().copied().filter(|a| a.contains("scale"));
         assert_eq!(noted.collect::<String>(), assumption, "{spo2} {flag:?}");
     };
     let open = "SpO2 scale lapsed, it was not 1 before: scored on both scales";
