@@ -1,5 +1,5 @@
 //! What is written in `deploy/` fits this build: configuration, commands and versions.
-//! In: the files as they are, the binary. Out: what the binary has against them, or a version that stands elsewhere too.
+//! In: the files as they are, the binary. Out: what the binary has against them; a version that stands elsewhere too.
 
 #![allow(clippy::unwrap_used, reason = "a test may stop")]
 
