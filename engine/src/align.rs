@@ -128,6 +128,8 @@ impl Evidence {
         match self.sources.iter_mut().find(|s| s.0 == *source) {
             Some(s) => (s.1, s.2) = (s.1.min(first), s.2.max(last)),
             None => {
+                // Each patient remembers ten of these lists, nearly all of one source.
+                self.sources.reserve_exact(1);
                 self.sources.push((source.clone(), first, last));
                 self.sources.sort();
             }

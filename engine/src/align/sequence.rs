@@ -37,6 +37,7 @@ impl Sources {
             if self.list.len() as u64 >= limits::PATIENT_SOURCES.max {
                 self.list.remove(0);
             }
+            self.list.reserve_exact(1);
             self.list.push(Source::new(frame));
             return Fate::Processed;
         };

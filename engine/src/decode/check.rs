@@ -28,14 +28,13 @@ pub(super) fn frame(wire: wire::Frame, key: &[u8], broker_time: EventTime) -> Re
     count(&limits::FRAME_COMMANDS, wire.commands.len())?;
     let time = event_time(wire.time_us)?;
     ahead(time, broker_time)?;
-    let waves = wire.waves.into_iter().map(|w| wave(w, time)).collect::<Result<Vec<_>, _>>()?;
-    let mut observations =
-        wire.observations.iter().map(|o| observation(o, time)).collect::<Result<Vec<_>, _>>()?;
+    let waves = exactly(wire.waves, |w| wave(w, time))?;
+    let mut observations = exactly(wire.observations, |o| observation(&o, time))?;
     if let Some(c) = &wire.context {
         context(c, time, &mut observations)?;
     }
     let device = wire.device.map(|d| device(d.state)).transpose()?;
-    let commands = wire.commands.into_iter().map(command).collect::<Result<Vec<_>, _>>()?;
+    let commands = exactly(wire.commands, command)?;
     if waves.is_empty() && observations.is_empty() && device.is_none() && commands.is_empty() {
         return Err(Reject::new("empty_frame", "no waveform, observation, device state or command"));
     }
@@ -50,6 +49,16 @@ pub(super) fn frame(wire: wire::Frame, key: &[u8], broker_time: EventTime) -> Re
         device,
         commands,
     })
+}
+
+/// Each item checked, in a list without room to spare: frames of thousands of beds wait for seconds, and a list made in
+/// the memory of the one before it would keep all of that.
+fn exactly<T, U>(items: Vec<T>, check: impl Fn(T) -> Result<U, Reject>) -> Result<Vec<U>, Reject> {
+    let mut out = Vec::with_capacity(items.len());
+    for item in items {
+        out.push(check(item)?);
+    }
+    Ok(out)
 }
 
 /// A clock far ahead of the broker's is wrong.
