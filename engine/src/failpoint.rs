@@ -16,6 +16,8 @@ pub const IN_STEP: &str = "in_step";
 pub const BEFORE_PRODUCE: &str = "before_produce";
 /// One more output is handed to the producer; hit once an output.
 pub const IN_PRODUCE: &str = "in_produce";
+/// The producer's own queue takes no more; hit each time it says so.
+pub const PRODUCER_FULL: &str = "producer_full";
 /// All outputs are handed over and the offsets are not.
 pub const BEFORE_SEND_OFFSETS: &str = "before_send_offsets";
 /// The offsets are in the transaction, which is still open.
@@ -62,6 +64,7 @@ pub const POINTS: &[&str] = &[
     IN_STEP,
     BEFORE_PRODUCE,
     IN_PRODUCE,
+    PRODUCER_FULL,
     BEFORE_SEND_OFFSETS,
     AFTER_SEND_OFFSETS,
     AFTER_COMMIT,

@@ -115,7 +115,11 @@ pub fn run(
     }
     let kafka = &config.kafka;
     let side = SidePath::open(kafka)?;
-    let source = KafkaSource::join(kafka)?;
+    let go_on = || {
+        shared.touch();
+        !stop.load(Ordering::Relaxed)
+    };
+    let source = KafkaSource::join(kafka, &go_on)?;
     let handover = Arc::new(Handover::default());
     let transactions = Transactions::new(kafka, source.group())?;
     let every = Duration::from_millis(kafka.commit_ms);

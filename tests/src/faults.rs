@@ -3,6 +3,7 @@
 
 pub mod absent;
 pub mod broker;
+pub mod cable;
 pub mod clock;
 pub mod cluster;
 pub mod disk;
@@ -14,6 +15,7 @@ pub mod late;
 pub mod network;
 pub mod poison;
 pub mod rebalance;
+pub mod slow;
 pub mod state;
 pub mod zombie;
 
@@ -49,8 +51,10 @@ pub fn all() -> impl Iterator<Item = &'static Fault> {
         broker::FAULTS,
         cluster::FAULTS,
         network::FAULTS,
+        cable::FAULTS,
         rebalance::FAULTS,
         zombie::FAULTS,
+        slow::FAULTS,
         disk::FAULTS,
         io::FAULTS,
         state::FAULTS,

@@ -37,7 +37,7 @@ impl Cluster {
 
     /// As [`Cluster::start`], each broker behind a proxy of its own.
     pub fn start_proxied(nodes: usize) -> Self {
-        Self { nodes: node::start_with(nodes, &[], true) }
+        Self { nodes: node::start_with(nodes, &[], Some("127.0.0.1")) }
     }
 
     /// Addresses of all proxies, as `bootstrap.servers` takes them.

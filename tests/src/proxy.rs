@@ -76,6 +76,7 @@ enum Way {
 /// A running proxy; dropping it ends it.
 #[derive(Debug)]
 pub struct Proxy {
+    host: String,
     port: u16,
     shared: Arc<Shared>,
 }
@@ -87,23 +88,23 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Proxy {
     /// Starts before the broker at `upstream`; the broker need not be there yet.
     pub fn start(upstream: &str) -> Self {
+        Self::start_at("127.0.0.1", upstream)
+    }
+
+    /// As [`Proxy::start`], at another address of this machine.
+    pub fn start_at(host: &str, upstream: &str) -> Self {
         let port = crate::process::free_ports(1)[0];
-        let listener = TcpListener::bind(("127.0.0.1", port)).expect("a port for the proxy");
+        let listener = TcpListener::bind((host, port)).expect("a port for the proxy");
         listener.set_nonblocking(true).expect("a listener that can be asked");
         let shared = Arc::new(Shared::default());
         let (inner, upstream) = (shared.clone(), upstream.to_owned());
         thread::spawn(move || accept(&listener, &upstream, &inner));
-        Self { port, shared }
-    }
-
-    /// Port of the proxy on 127.0.0.1.
-    pub fn port(&self) -> u16 {
-        self.port
+        Self { host: host.to_owned(), port, shared }
     }
 
     /// `host:port` of the proxy.
     pub fn address(&self) -> String {
-        format!("127.0.0.1:{}", self.port)
+        format!("{}:{}", self.host, self.port)
     }
 
     /// Nothing passes any more in the given ways, and nobody is told: as if a cable were cut.

@@ -1,4 +1,4 @@
-//! A reader that is there while the faults happen: committed data only, from the beginning, to the end.
+//! A reader that is there while the faults happen, from the beginning to the end: of committed data, as a rule.
 //! In: a broker and topics (they may not be there yet). Out: every message in the order it was handed out, and when.
 
 use std::collections::BTreeMap;
@@ -33,11 +33,16 @@ pub struct Watcher {
 }
 
 impl Watcher {
-    /// Starts to read; it waits for its topics.
+    /// Starts to read what is committed; it waits for its topics.
     pub fn start(client: &Client, topics: &[String]) -> Self {
+        Self::start_as("read_committed", client, topics)
+    }
+
+    /// As [`Watcher::start`], with this isolation level of the client.
+    pub fn start_as(level: &'static str, client: &Client, topics: &[String]) -> Self {
         let (seen, stop) = (Arc::new(Mutex::new(Seen::default())), Arc::new(AtomicBool::new(false)));
         let (inner, halt, client, topics) = (seen.clone(), stop.clone(), client.clone(), topics.to_vec());
-        let thread = thread::spawn(move || watch(&client, &topics, &inner, &halt));
+        let thread = thread::spawn(move || watch(level, &client, &topics, &inner, &halt));
         Self { seen, stop, thread: Some(thread) }
     }
 
@@ -83,10 +88,10 @@ impl Drop for Watcher {
     }
 }
 
-fn watch(client: &Client, topics: &[String], seen: &Mutex<Seen>, stop: &AtomicBool) {
+fn watch(level: &str, client: &Client, topics: &[String], seen: &Mutex<Seen>, stop: &AtomicBool) {
     let mut config = client.config();
     config.set("group.id", client.unique("watcher")).set("enable.auto.commit", "false");
-    config.set("isolation.level", "read_committed").set("fetch.wait.max.ms", "50");
+    config.set("isolation.level", level).set("fetch.wait.max.ms", "50");
     let consumer: BaseConsumer = config.create().expect("consumer");
     let mut list = TopicPartitionList::new();
     for topic in topics {

@@ -32,6 +32,11 @@ fn services_join_and_leave() {
 }
 
 #[test]
+fn the_producer_takes_no_more() {
+    must_pass("producer_full");
+}
+
+#[test]
 fn the_disk_is_full() {
     must_pass("disk_full");
 }

@@ -5,6 +5,7 @@
 //! its owner says so, before anything else is read: until then nobody else can have it.
 
 mod group;
+mod name;
 mod settings;
 
 pub use group::{Group, Members, WeakGroup};
@@ -131,13 +132,15 @@ pub struct KafkaSource {
 }
 
 impl KafkaSource {
-    /// Joins the group. The broker need not be there yet.
+    /// Joins the group. The broker need not be there yet. Where the last process of this instance is still in the group
+    /// and its name cannot be taken over, waits for as long as `go_on` says.
     ///
     /// # Errors
-    /// [`RunError::Kafka`] if the client refuses its configuration.
-    pub fn join(kafka: &config::Kafka) -> Result<Self, RunError> {
+    /// [`RunError::Kafka`] if the client refuses its configuration; [`RunError::Fenced`] if another process keeps on
+    /// running as this instance.
+    pub fn join(kafka: &config::Kafka, go_on: &dyn Fn() -> bool) -> Result<Self, RunError> {
         let topic = frames_topic(kafka);
-        let ownership = Ownership {
+        let ownership = || Ownership {
             topic: topic.clone(),
             group: kafka.group.clone(),
             instance: kafka.instance.clone(),
@@ -157,7 +160,8 @@ impl KafkaSource {
             .set("queued.max.messages.kbytes", "4096");
         swift(&mut config);
         // With the newer group protocol these are the broker's to say.
-        if kafka.properties.get("group.protocol").is_none_or(|p| p != "consumer") {
+        let newer = kafka.properties.get("group.protocol").is_some_and(|p| p == "consumer");
+        if !newer {
             config
                 .set("partition.assignment.strategy", "cooperative-sticky")
                 .set("session.timeout.ms", kafka.session_timeout_ms.to_string())
@@ -172,9 +176,14 @@ impl KafkaSource {
             // An offset that is not there any more is judged by the owner, never skipped.
             .set("auto.offset.reset", "error")
             .set("isolation.level", "read_committed");
-        let consumer: BaseConsumer<Ownership> =
-            config.create_with_context(ownership).map_err(RunError::kafka("create a consumer"))?;
-        consumer.subscribe(&[topic.as_str()]).map_err(RunError::kafka("subscribe to the frames topic"))?;
+        let join = || {
+            let consumer: BaseConsumer<Ownership> =
+                config.create_with_context(ownership()).map_err(RunError::kafka("create a consumer"))?;
+            let joined = consumer.subscribe(&[topic.as_str()]);
+            joined.map_err(RunError::kafka("subscribe to the frames topic"))?;
+            Ok(consumer)
+        };
+        let consumer = if newer { name::joined(join, go_on)? } else { join()? };
         Ok(Self { queues: BTreeMap::new(), group: Group { consumer: Arc::new(consumer) }, rejoining: None })
     }
 
@@ -208,7 +217,8 @@ impl KafkaSource {
     }
 
     fn judge(&self, e: KafkaError) -> Result<(), RunError> {
-        if e.rdkafka_error_code() == Some(RDKafkaErrorCode::FencedInstanceId) {
+        use RDKafkaErrorCode::{FencedInstanceId, UnreleasedInstanceId};
+        if matches!(e.rdkafka_error_code(), Some(FencedInstanceId | UnreleasedInstanceId)) {
             let instance = self.group.consumer.context().instance.clone();
             return Err(RunError::Fenced { instance });
         }

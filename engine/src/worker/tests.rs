@@ -112,11 +112,11 @@ fn partitions_end_their_files_one_after_the_other_and_again_at_the_same_times() 
     let start = EventTime::from_seconds(1_735_689_600);
     let ends = |partition: i32, begin: i64| -> Vec<i64> {
         let mut worker = Worker::new(plan(5.0, 10.0)).of_partition(partition);
-        let ticks = (begin..180).filter_map(|second| {
+        let ticks = (begin..180).filter(|&second| {
             let (timestamp, value) = (start + Span::seconds_const(second), encode_tick(start).into());
             let tick = Record { offset: second, timestamp, key: Default::default(), value, json: false };
             let effects = worker.step(Event::Records(&[tick])).list;
-            effects.iter().any(|e| matches!(e.1, Effect::Roll)).then_some(second)
+            effects.iter().any(|e| matches!(e.1, Effect::Roll))
         });
         ticks.collect()
     };

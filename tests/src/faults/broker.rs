@@ -3,8 +3,10 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::rebalance::{NEWER, NEWER_ASKED};
 use super::{Fault, Run, options};
 use crate::kafka::Broker;
+use crate::site::Options;
 use crate::trial::{Engine, Trial};
 
 /// The family.
@@ -22,6 +24,14 @@ pub const FAULTS: &[Fault] = &[
         what: "the broker is not there when the service starts, and comes later",
         proof: "the service was started before the broker",
         run: absent,
+    },
+    Fault {
+        name: "sigterm_alone",
+        rows: &["T3", "T7"],
+        what: "SIGTERM while the broker is killed or paused, to a service that leaves its group, by the older and the \
+               newer protocol, and to one that still waits for the broker",
+        proof: "exits with code 0 within 10 s while the broker did not answer",
+        run: sigterm_alone,
     },
 ];
 
@@ -52,6 +62,10 @@ fn restart(run: &mut Run) {
         run.report
             .note(format!("away {away} s, memory +{grown} MiB, told again after {:.1?}", begun.elapsed()));
         run.report.expect(flows || !trial.sending(), || "nothing is told after a restart".into());
+        // A figure of the long form only: a busy machine may be slower than any limit.
+        let took = begun.elapsed();
+        run.report
+            .expect(!run.long || took <= Duration::from_secs(15), || format!("told again after {took:?}"));
         if !engine.alive() {
             run.report.violations.push(format!("the service ended: {}", engine.tail(3)));
             engine.start();
@@ -82,4 +96,51 @@ fn absent(run: &mut Run) {
     }
     run.report.prove("starts before the broker", 1, 1);
     trial.verdict(&mut [engine], &mut run.report);
+}
+
+fn sigterm_alone(run: &mut Run) {
+    let rounds = run.pick(1, 3);
+    for (protocol, properties) in [("older", ""), ("newer", NEWER_ASKED)] {
+        let mut broker = Broker::start_with(NEWER);
+        let mut trial = Trial::new(&broker.client(), &Options { properties, ..options() });
+        let config = std::fs::read_to_string(trial.site.config()).expect("the configuration");
+        let leaves = config.replacen("ticks = true", "ticks = true\nleave_on_stop = true", 1);
+        assert_ne!(config, leaves, "the configuration has another form");
+        std::fs::write(trial.site.config(), leaves).expect("write the configuration");
+        let mut engine = Engine::new(&trial.site, "ward-1");
+        engine.start();
+        trial.send(run.load(20, 60), run.seed);
+        let mut ended = 0;
+        for round in 0..rounds * 2 {
+            assert!(trial.flows(1, Duration::from_secs(60)), "nothing is told\n{}", engine.tail(20));
+            let killed = round % 2 == 0;
+            if killed {
+                // The sender has to get through; what it has not sent it sends later.
+                broker.kill();
+            } else {
+                broker.pause();
+            }
+            thread::sleep(Duration::from_secs(run.pick(2, 4)));
+            ended += u64::from(stops(run, &mut engine, protocol));
+            engine.start();
+            ended += u64::from(stops(run, &mut engine, "still waiting"));
+            if killed {
+                broker.restart();
+            } else {
+                broker.resume();
+            }
+            engine.start();
+        }
+        run.report.prove("graceful ends without a broker", ended, 4 * rounds);
+        trial.verdict(&mut [engine], &mut run.report);
+    }
+}
+
+/// Tells a service to stop; whether it ends well, and in time.
+fn stops(run: &mut Run, engine: &mut Engine, which: &str) -> bool {
+    let (code, took) = engine.stop();
+    let well = code == 0 && took <= Duration::from_secs(10);
+    run.report.note(format!("{which}: exit {code} after {took:.1?}"));
+    run.report.expect(well, || format!("{which}: ended with {code} after {took:?}\n{}", engine.tail(5)));
+    well
 }

@@ -1,9 +1,11 @@
 //! SIGKILL at any moment: in full work, at its start, while it catches up.
 
 use std::thread;
+use std::time::Instant;
 
 use super::{Fault, Run, options};
 use crate::kafka;
+use crate::site::LIMIT;
 use crate::trial::{Engine, Trial, between};
 
 /// The family.
@@ -28,6 +30,10 @@ fn kills(run: &mut Run) {
         at_work += u64::from(trial.sending());
         engine.launch();
     }
+    let begun = Instant::now();
+    let ready = engine.ready(LIMIT);
+    run.report.note(format!("ready {:.1?} after the last start", begun.elapsed()));
+    run.report.expect(ready, || format!("not ready again\n{}", engine.tail(5)));
     run.report.prove("kills of a living process", killed, count);
     run.report.prove("kills while there was work left", at_work, count / 2);
     trial.verdict(&mut [engine], &mut run.report);

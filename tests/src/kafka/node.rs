@@ -54,7 +54,12 @@ impl Broker {
 
     /// As [`Broker::start`], with a proxy that clients who bootstrap at [`Broker::proxy`] stay behind.
     pub fn start_proxied() -> Self {
-        start_with(1, &[], true).pop().expect("one broker was asked for")
+        Self::start_proxied_at("127.0.0.1")
+    }
+
+    /// As [`Broker::start_proxied`], the proxy at another address of this machine.
+    pub fn start_proxied_at(host: &str) -> Self {
+        start_with(1, &[], Some(host)).pop().expect("one broker was asked for")
     }
 
     /// As [`Broker::start`], compiled as well as a broker in production is, for measurements that take minutes.
@@ -191,11 +196,11 @@ impl Broker {
 
 /// Starts a quorum of `nodes`; a port that somebody else took meanwhile is worth two further tries.
 pub(super) fn start(nodes: usize, extra: &[(&str, &str)]) -> Vec<Broker> {
-    start_with(nodes, extra, false)
+    start_with(nodes, extra, None)
 }
 
-/// As [`start`], each broker behind a proxy of its own if asked for.
-pub(super) fn start_with(nodes: usize, extra: &[(&str, &str)], proxied: bool) -> Vec<Broker> {
+/// As [`start`], each broker behind a proxy of its own at this address if there is one.
+pub(super) fn start_with(nodes: usize, extra: &[(&str, &str)], proxied: Option<&str>) -> Vec<Broker> {
     let mut last = String::new();
     for _ in 0..3 {
         match try_start(nodes, extra, proxied) {
@@ -209,7 +214,7 @@ pub(super) fn start_with(nodes: usize, extra: &[(&str, &str)], proxied: bool) ->
     panic!("{last}");
 }
 
-fn try_start(nodes: usize, extra: &[(&str, &str)], proxied: bool) -> Result<Vec<Broker>, String> {
+fn try_start(nodes: usize, extra: &[(&str, &str)], proxied: Option<&str>) -> Result<Vec<Broker>, String> {
     assert!(nodes > 0, "a cluster has at least one broker");
     let jars = jars::folder();
     let ports = free_ports(3 * nodes);
@@ -220,8 +225,8 @@ fn try_start(nodes: usize, extra: &[(&str, &str)], proxied: bool) -> Result<Vec<
     let mut started = Vec::with_capacity(nodes);
     for id in 1..=nodes {
         let dir = crate::scratch("auscult-kafka-");
-        let proxy = proxied.then(|| Proxy::start(&format!("127.0.0.1:{}", behind[id - 1])));
-        let through = proxy.as_ref().map(|p| (behind[id - 1], p.port()));
+        let proxy = proxied.map(|host| Proxy::start_at(host, &format!("127.0.0.1:{}", behind[id - 1])));
+        let through = proxy.as_ref().map(|p| (behind[id - 1], p.address()));
         let text = properties(id, brokers[id - 1], controllers, through, dir.path(), extra);
         std::fs::write(dir.path().join("server.properties"), text).map_err(|e| e.to_string())?;
         std::fs::write(dir.path().join("log4j2.properties"), LOG4J).map_err(|e| e.to_string())?;
@@ -242,12 +247,12 @@ fn properties(
     id: usize,
     port: u16,
     controllers: &[u16],
-    through: Option<(u16, u16)>,
+    through: Option<(u16, String)>,
     dir: &Path,
     extra: &[(&str, &str)],
 ) -> String {
-    let listener = |port: Option<u16>| port.map_or(String::new(), |p| format!(",PROXIED://127.0.0.1:{p}"));
-    let (behind, before) = (listener(through.map(|t| t.0)), listener(through.map(|t| t.1)));
+    let behind = through.as_ref().map_or(String::new(), |t| format!(",PROXIED://127.0.0.1:{}", t.0));
+    let before = through.map_or(String::new(), |t| format!(",PROXIED://{}", t.1));
     let nodes = controllers.len();
     let voters: Vec<String> =
         controllers.iter().enumerate().map(|(i, p)| format!("{}@127.0.0.1:{p}", i + 1)).collect();
@@ -317,10 +322,10 @@ mod tests {
         assert!(text.contains("listeners=PLAINTEXT://127.0.0.1:100,CONTROLLER://127.0.0.1:2\n"));
         assert!(text.contains("default.replication.factor=3\n"));
         assert_eq!(text.lines().last(), Some("min.insync.replicas=3"));
-        let text = properties(1, 100, &[1], Some((7, 8)), Path::new("d"), &[]);
+        let text = properties(1, 100, &[1], Some((7, "10.0.0.1:8".into())), Path::new("d"), &[]);
         assert!(text.contains(
             "\nlisteners=PLAINTEXT://127.0.0.1:100,CONTROLLER://127.0.0.1:1,PROXIED://127.0.0.1:7\n"
         ));
-        assert!(text.contains("advertised.listeners=PLAINTEXT://127.0.0.1:100,PROXIED://127.0.0.1:8\n"));
+        assert!(text.contains("advertised.listeners=PLAINTEXT://127.0.0.1:100,PROXIED://10.0.0.1:8\n"));
     }
 }

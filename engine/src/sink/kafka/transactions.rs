@@ -136,6 +136,7 @@ impl Transactions {
                         return Err(e.into());
                     }
                     record = back;
+                    failpoint::hit(failpoint::PRODUCER_FULL);
                     producer.poll(Duration::from_millis(10));
                 }
                 Err((e, _)) => return Err(e.into()),
