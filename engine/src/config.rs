@@ -102,7 +102,7 @@ impl Default for Kafka {
             create_topics: false,
             partitions: 4,
             replication: 1,
-            commit_ms: 100,
+            commit_ms: 50,
             session_timeout_ms: 6_000,
             leave_on_stop: false,
             ticks: true,

@@ -99,8 +99,8 @@ pub static TOPICS: &[Topic] = &[
     },
     Topic {
         name: "scores",
-        summary: "Score evaluations: each that says something new, and every score once in each minute of event time, each \
-                  patient's in a second of its own",
+        summary: "Score evaluations: each that says something new, and every score once in each minute of event time, \
+                  at a moment that is the patient's own",
         input: false,
         key: "patient id",
         value: "JSON, `docs/schema/score_event.json`",

@@ -154,10 +154,14 @@ impl KafkaSource {
             // A broker answers when there is a good deal, or after a moment: each answer costs it about the same.
             .set("fetch.wait.max.ms", "20")
             .set("fetch.min.bytes", "1048576")
-            .set("fetch.message.max.bytes", "1048576")
-            // Of each partition: what is read ahead while its owner is busy.
+            // Of each partition in one answer, and what is read ahead of it while its owner is busy. The client's
+            // memory stays as large as it has ever been: this is what it is after the first backlog.
+            .set("fetch.message.max.bytes", "524288")
             .set("queued.min.messages", "20000")
-            .set("queued.max.messages.kbytes", "4096");
+            .set("queued.max.messages.kbytes", "2048")
+            // Where that is full the client looks again soon; by itself it would let a second pass, in which a backlog
+            // grows.
+            .set("fetch.queue.backoff.ms", "10");
         swift(&mut config);
         // With the newer group protocol these are the broker's to say.
         let newer = kafka.properties.get("group.protocol").is_some_and(|p| p == "consumer");

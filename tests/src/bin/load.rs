@@ -49,7 +49,7 @@ fn asked() -> Asked {
         takeover: has("--takeover"),
         sender: has("--sender"),
         archive: !has("--no-archive"),
-        commit_ms: number("--commit-ms").unwrap_or(100.0) as u64,
+        commit_ms: number("--commit-ms").unwrap_or(50.0) as u64,
     }
 }
 
