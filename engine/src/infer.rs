@@ -174,8 +174,12 @@ pub(crate) fn due(plan: &Plan, patient: &Patient, readings: &Readings, end: Even
         None => readings.find(name).copied(),
     };
     for (model, planned) in plan.models.iter().enumerate() {
-        let every = i64::from(planned.manifest.evaluate_every_s.max(1)) * 1_000_000;
-        if end.micros() % every == 0 && planned.unavailable.is_none() {
+        let every_s = planned.manifest.evaluate_every_s.max(1);
+        let turn_s = if planned.manifest.staggered { patient.place.print % u64::from(every_s) } else { 0 };
+        let turn = Span::seconds_const(turn_s.cast_signed());
+        if (end - turn).micros() % Span::seconds_const(every_s.into()).micros() == 0
+            && planned.unavailable.is_none()
+        {
             let row = features::row(&planned.manifest, &patient.values, &find, end);
             out.push(Due { model, row, outcome: None });
         }

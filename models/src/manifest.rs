@@ -57,6 +57,10 @@ pub struct Manifest {
     /// Event time between two evaluations of a patient, in seconds.
     #[serde(default = "default_every")]
     pub evaluate_every_s: u32,
+    /// Whether each patient's evaluations are at seconds of its own, so that a house of thousands of beds is not
+    /// evaluated all at once; otherwise they are at multiples of `evaluate_every_s` since 1970, for all patients.
+    #[serde(default)]
+    pub staggered: bool,
     /// What it is meant for, and what it is not.
     pub intended_use: String,
     /// What it was trained on.

@@ -31,7 +31,11 @@ fn card(m: &Manifest) -> String {
             m.opset,
             m.sha256
         ),
-        format!("Evaluated every {} s of event time, for every patient", m.evaluate_every_s),
+        format!(
+            "Evaluated every {} s of event time, for every patient{}",
+            m.evaluate_every_s,
+            if m.staggered { ", at seconds of its own" } else { "" }
+        ),
         format!("Looks ahead: {} h", m.horizon_h),
         format!("Must beat: `{}`", m.baseline),
         format!("Answers with at least {} inputs, not counting what is known of the patient", m.at_least),

@@ -157,3 +157,40 @@ fn scores_that_do_not_change_are_told_once_a_minute_and_not_all_at_once() {
     let most = in_second.values().max().copied().unwrap_or(0);
     assert!((1..=10).contains(&most), "{most} of 60 in one second");
 }
+
+#[test]
+fn a_staggered_model_is_asked_of_each_patient_at_seconds_of_its_own() {
+    let seconds = |staggered: bool| {
+        let mut plan =
+            crate::check::plan(&Config::default(), "", "test", true).unwrap_or_else(|e| panic!("{e}"));
+        plan.predictions = true;
+        plan.models.iter_mut().for_each(|m| m.manifest.staggered = staggered);
+        let mut worker = Worker::new(Arc::new(plan));
+        let start = EventTime::from_seconds(1_735_689_600);
+        let mut beds = ward(1, 30, start);
+        let mut asked: HashMap<String, Vec<i64>> = HashMap::new();
+        for second in 0..190 {
+            let records = beds.iter_mut().filter_map(|bed| record(bed, start + Span::seconds_const(second)));
+            let records: Vec<Record> = records.collect();
+            for (_, effect) in worker.step(Event::Records(&records)).list {
+                if let Effect::Predictions(patient, time, _) = effect {
+                    asked
+                        .entry(patient.expose().into())
+                        .or_default()
+                        .push((time - start).micros() / 1_000_000);
+                }
+            }
+        }
+        assert_eq!(asked.len(), 30);
+        asked
+    };
+    let own: BTreeSet<i64> = seconds(true)
+        .into_values()
+        .map(|at| {
+            assert!(at.windows(2).all(|w| (w[1] - w[0]) % 60 == 0), "{at:?}");
+            at[0] % 60
+        })
+        .collect();
+    assert!(own.len() > 10, "{own:?}");
+    assert!(seconds(false).into_values().flatten().all(|at| at % 60 == 0));
+}

@@ -14,10 +14,11 @@
     reason = "a command that measures"
 )]
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use auscult_tests::kafka::{Broker, Client};
-use auscult_tests::load::{Meter, Reader, Seen, cpu_seconds, memory_mib, now_ms, spread};
+use auscult_tests::load::{Meter, Reader, Seen, cpu_seconds, memory_mib, now_ms, quantile, spread};
 use auscult_tests::process::Running;
 use auscult_tests::site::{Options, Site, with_prefix};
 use auscult_tests::{binary, http, poll};
@@ -162,12 +163,13 @@ impl<'a> Load<'a> {
         let used: Vec<(f64, u64)> = pids.iter().map(|(name, pid)| meter.read(name, *pid)).collect();
         let cores: Vec<String> = used.iter().map(|u| format!("{:.2}", u.0)).collect();
         println!(
-            "{:4.0} | {lag:7.0} | {:9.0} | {:10} | {:26} | {}",
+            "{:4.0} | {lag:7.0} | {:9.0} | {:10} | {:26} | {}; {}",
             began.elapsed().as_secs_f64(),
             metrics["auscult_in_flight_records"],
             used[0].1,
             cores.join(" "),
             spread(seen.iter().map(|s| s.visible_ms - s.sealed_ms).collect()),
+            slowest_second(seen),
         );
     }
 
@@ -298,7 +300,7 @@ impl<'a> Load<'a> {
 
     /// Of each partition, how long nothing was visible after `at`; the first and the last to come back.
     fn gap(&self, what: &str, reader: &Reader, at: i64) {
-        let mut back = std::collections::BTreeMap::new();
+        let mut back = BTreeMap::new();
         let partitions = self.asked.partitions as usize;
         poll(Duration::from_secs(40), || {
             for seen in reader.take() {
@@ -330,10 +332,30 @@ impl<'a> Load<'a> {
     }
 }
 
-fn accounts(metrics: &std::collections::BTreeMap<String, f64>) -> String {
+fn accounts(metrics: &BTreeMap<String, f64>) -> String {
     let frames = metrics.iter().filter(|(name, _)| name.starts_with("auscult_frames_total"));
     let parts: Vec<String> = frames.map(|(name, n)| format!("{name} {n}")).collect();
     parts.join(", ").replace("auscult_frames_total", "frames")
+}
+
+/// The second of the minute in which outputs took longest, and how long in each partition (medians, ms).
+fn slowest_second(seen: &[Seen]) -> String {
+    let mut seconds: BTreeMap<i64, Vec<&Seen>> = BTreeMap::new();
+    for s in seen {
+        seconds.entry(s.sealed_ms / 1000).or_default().push(s);
+    }
+    let late = |of: &[&Seen]| {
+        let mut late: Vec<i64> = of.iter().map(|s| s.visible_ms - s.sealed_ms).collect();
+        late.sort_unstable();
+        quantile(&late, 0.5)
+    };
+    // What is told of long ago, such as the end of an alert, says nothing of its second.
+    let many = seconds.iter().filter(|s| s.1.len() > 20);
+    let Some((second, all)) = many.max_by_key(|s| late(s.1)) else { return String::new() };
+    let mut parts: BTreeMap<i32, Vec<&Seen>> = BTreeMap::new();
+    all.iter().for_each(|s| parts.entry(s.input).or_default().push(s));
+    let parts: Vec<String> = parts.values().map(|of| late(of).to_string()).collect();
+    format!("slowest :{:02} {}", second % 60, parts.join(" "))
 }
 
 fn sender_says(sender: &Running) -> String {
