@@ -56,7 +56,7 @@ enum Command {
     Demo(demo::Args),
     /// The service: Kafka in, Kafka and Parquet out.
     Run(run::Args),
-    /// The watchdog: says when an instance is dead, stuck or lagging.
+    /// The watchdog: says when an instance is dead, stuck, lagging or held back.
     Watch(watch::Args),
     /// Check a configuration: parse, resolve, connect, dry-run.
     Check(check::Args),

@@ -1,4 +1,4 @@
-//! `auscult watch`: says when an instance is dead, stuck or lagging, a partition unowned, the broker away.
+//! `auscult watch`: says when an instance is dead, stuck, lagging or held back, a partition unowned, the broker away.
 //! In: the heartbeat topic. Out: each change as a JSON line, a record of the watch topic, and a call of a program;
 //! exit code 0, or 1 if it was to end after a time and an alarm rings then.
 
