@@ -8,8 +8,11 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 
 use ort::environment::Environment;
 use ort::logging::LogLevel;
-use ort::session::{Session, builder::GraphOptimizationLevel};
-use ort::value::{Outlet, TensorElementType, TensorRef};
+use ort::memory::Allocator;
+use ort::session::{
+    HasSelectedOutputs, OutputSelector, RunOptions, Session, builder::GraphOptimizationLevel,
+};
+use ort::value::{Outlet, Tensor, TensorElementType};
 use serde::Serialize;
 use thiserror::Error;
 
@@ -146,9 +149,14 @@ fn version(library: &[u8]) -> Option<String> {
 }
 
 /// A graph that is loaded and fits its manifest.
-#[derive(Debug)]
+///
+/// Input and output lie in tensors made once. That is quick, and the `ort` crate (2.0.0-rc.14) loses some 300 bytes for
+/// each output that it lets ONNX Runtime make.
 pub struct OnnxNetwork {
     session: Session,
+    input: Tensor<f32>,
+    /// Asks for the one output, into its tensor.
+    options: RunOptions<HasSelectedOutputs>,
     output: String,
     index: usize,
 }
@@ -162,11 +170,32 @@ impl OnnxNetwork {
         let fail = |reason: String| ModelError::Load { name: manifest.name.clone(), reason };
         graph_file::inspect(bytes).map_err(|e| fail(e.to_string()))?;
         let session = session(runtime, bytes).map_err(|e| fail(e.to_string()))?;
-        compare(&session, manifest)?;
+        let answer = compare(&session, manifest)?;
         let place = manifest.output.as_ref();
         let (output, index) = place.map_or((String::new(), 0), |o| (o.name.clone(), o.index));
-        Ok(Self { session, output, index })
+        let (input, options) =
+            tensors(manifest.columns(), &output, answer).map_err(|e| fail(e.to_string()))?;
+        Ok(Self { session, input, options, output, index })
     }
+}
+
+impl std::fmt::Debug for OnnxNetwork {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("OnnxNetwork").field("session", &self.session).finish_non_exhaustive()
+    }
+}
+
+/// The tensors of one row and of its answer.
+fn tensors(
+    columns: usize,
+    output: &str,
+    answer: Vec<i64>,
+) -> ort::Result<(Tensor<f32>, RunOptions<HasSelectedOutputs>)> {
+    let input = Tensor::from_array(([1, columns], vec![f32::NAN; columns]))?;
+    let mut into = Tensor::<f32>::new(&Allocator::default(), answer)?;
+    into.extract_tensor_mut().1.fill(f32::NAN);
+    let only = OutputSelector::no_default().with(output).preallocate(output, into);
+    Ok((input, RunOptions::new()?.with_outputs(only)))
 }
 
 fn session(runtime: &Runtime, bytes: &[u8]) -> ort::Result<Session> {
@@ -179,9 +208,9 @@ fn session(runtime: &Runtime, bytes: &[u8]) -> ort::Result<Session> {
         .commit_from_memory(bytes)
 }
 
-/// Refuses a graph that is not what the manifest says.
-fn compare(session: &Session, manifest: &Manifest) -> Result<(), ModelError> {
-    let differ = |what, found: String, expected: String| {
+/// Refuses a graph that is not what the manifest says. Gives the shape of the output for one row.
+fn compare(session: &Session, manifest: &Manifest) -> Result<Vec<i64>, ModelError> {
+    let differ = |what, found: String, expected: String| -> Result<Vec<i64>, ModelError> {
         Err(ModelError::Graph { name: manifest.name.clone(), what, found, expected })
     };
     let opset = session.opset_for_domain("").map_or("none".into(), |v| v.to_string());
@@ -200,15 +229,11 @@ fn compare(session: &Session, manifest: &Manifest) -> Result<(), ModelError> {
         let names: Vec<_> = session.outputs().iter().map(|o| o.name()).collect();
         return differ("the output", format!("{names:?}"), format!("{name:?}"));
     };
-    let fits = match shape(output) {
-        Some([-1 | 1, n]) => *n > index as i64,
-        Some([-1 | 1]) => index == 0,
-        _ => false,
-    };
-    if !fits {
-        return differ("the output", describe(output), format!("float32 [any or 1, more than {index}]"));
+    match shape(output) {
+        Some([-1 | 1, n]) if *n > index as i64 => Ok(vec![1, *n]),
+        Some([-1 | 1]) if index == 0 => Ok(vec![1]),
+        _ => differ("the output", describe(output), format!("float32 [any or 1, more than {index}]")),
     }
-    Ok(())
 }
 
 /// Shape of a float32 tensor; -1 is open.
@@ -226,18 +251,20 @@ fn describe(end: &Outlet) -> String {
 
 impl Network for OnnxNetwork {
     fn run(&mut self, columns: &[f64]) -> Result<f64, Failure> {
-        let columns: Vec<f32> = columns.iter().map(|v| *v as f32).collect();
         let fail = |e: ort::Error| Failure::Runtime(e.to_string());
-        let input = TensorRef::from_array_view(([1, columns.len()], columns.as_slice())).map_err(fail)?;
-        let outputs = self.session.run(ort::inputs![input]).map_err(fail)?;
-        let output = outputs.get(&self.output).ok_or_else(|| Failure::Runtime("no output".into()))?;
-        let (shape, data) = output.try_extract_tensor::<f32>().map_err(fail)?;
-        // One row was asked: [1, n], or [1] for a column without a name.
-        let one_row = shape.first() == Some(&1) && shape.len() <= 2;
-        match data.get(self.index) {
-            Some(value) if one_row => Ok(f64::from(*value)),
-            _ => Err(Failure::Shape { found: shape.to_vec(), index: self.index }),
+        for (to, from) in self.input.extract_tensor_mut().1.iter_mut().zip(columns) {
+            *to = *from as f32;
         }
+        let inputs = ort::inputs![&self.input];
+        let mut outputs = self.session.run_with_options(inputs, &self.options).map_err(fail)?;
+        let output = outputs.get_mut(&self.output).ok_or_else(|| Failure::Runtime("no output".into()))?;
+        let (shape, data) = output.try_extract_tensor_mut::<f32>().map_err(fail)?;
+        let Some(value) = data.get(self.index).copied() else {
+            return Err(Failure::Shape { found: shape.to_vec(), index: self.index });
+        };
+        // What one row was answered never stands as the answer of another.
+        data.fill(f32::NAN);
+        Ok(f64::from(value))
     }
 }
 
