@@ -1,6 +1,6 @@
 //! Whoever reads a command's output may go: the command then ends as other Unix tools do, and never by a panic.
 //! In: the real binary, its standard output a pipe that nobody reads, or a full device. Out: exit code 141, or 1 with the
-//! reason; on standard error nothing of a panic.
+//! reason; the watchdog goes on; on standard error nothing of a panic.
 
 #![allow(clippy::unwrap_used, reason = "a test may stop")]
 
@@ -8,8 +8,9 @@ use std::fs::OpenOptions;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
-use auscult_tests::binary;
 use auscult_tests::process::free_ports;
+use auscult_tests::site::LIMIT;
+use auscult_tests::{binary, poll};
 
 /// Runs the binary with this as its standard output.
 fn run(args: &[&str], out: impl Into<Stdio>) -> Output {
@@ -86,4 +87,24 @@ fn only_a_reader_that_has_gone_is_no_failure() {
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(1), "{said}");
     assert!(said.contains("cannot write standard output") && !said.contains("panicked"), "{said}");
+}
+
+/// Whoever watches by the topic, the program or the metrics must not lose the watchdog because nobody reads its lines.
+#[test]
+fn the_watchdog_goes_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = folder.path().join("log");
+    let brokers = format!("127.0.0.1:{}", free_ports(1)[0]);
+    let mut command = Command::new(binary::auscult());
+    command.args(["watch", "--brokers", &brokers]).stdin(Stdio::null()).stdout(nobody());
+    let mut watchdog = command.stderr(std::fs::File::create(&log).unwrap()).spawn().unwrap();
+    // It has something to say once it finds no broker there.
+    let said = || std::fs::read_to_string(&log).unwrap().contains("the watch goes on");
+    poll(LIMIT, || (said() || watchdog.try_wait().unwrap().is_some()).then_some(()));
+    let goes_on = said() && watchdog.try_wait().unwrap().is_none();
+    let told = Command::new("kill").args(["-TERM", &watchdog.id().to_string()]).status().unwrap();
+    let code = watchdog.wait().unwrap().code();
+    let log = std::fs::read_to_string(&log).unwrap();
+    assert_eq!((goes_on, told.success(), code), (true, true, Some(0)), "{log}");
+    assert!(!log.contains("panicked"), "{log}");
 }

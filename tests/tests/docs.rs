@@ -148,7 +148,10 @@ fn bodies_shown_are_bodies() {
     }
     let own = check::default_plan().expect("the shipped configuration").config_hash;
     let mut hashes = examples.iter().flat_map(|t| t.split("\"config_hash\": \"").skip(1));
-    assert!(hashes.all(|h| h.starts_with(&own) || h.starts_with("HASH")), "the shipped configuration is {own}");
+    assert!(
+        hashes.all(|h| h.starts_with(&own) || h.starts_with("HASH")),
+        "the shipped configuration is {own}"
+    );
     let shown = |key: &str| examples.iter().any(|t| t.contains(key));
     assert!(
         shown("\"table_version\"") && shown("\"lag_records\""),
