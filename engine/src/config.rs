@@ -87,7 +87,8 @@ pub struct Kafka {
     pub leave_on_stop: bool,
     /// Let time pass in idle partitions by appending ticks to the frames topic.
     pub ticks: bool,
-    /// Any key of librdkafka but those that Auscult must set itself, for TLS, SASL and tuning. A value `env:NAME` or `file:PATH` is read from there.
+    /// Any key of librdkafka but those that Auscult must set itself, for TLS, SASL and tuning. A value `env:NAME` or
+    /// `file:PATH` is read from there.
     pub properties: BTreeMap<String, String>,
 }
 

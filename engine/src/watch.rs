@@ -1,5 +1,5 @@
-//! The watchdog's judgement: which instances are dead, stuck, lagging or held back, which partitions nobody owns, whether the
-//! broker is away.
+//! The watchdog's judgement: which instances are dead, stuck, lagging or held back, which partitions nobody owns,
+//! whether the broker is away.
 //! In: heartbeats, answers of the broker, and the time, as milliseconds of a clock that never goes back. Out: alarms
 //! that begin and end. No clock, no I/O: whoever drives it brings both.
 //!

@@ -1,6 +1,6 @@
 //! Whoever reads a command's output may go: the command then ends as other Unix tools do, and never by a panic.
-//! In: the real binary, its standard output a pipe that nobody reads, or a full device. Out: exit code 141, or 1 with the
-//! reason; the watchdog goes on; on standard error nothing of a panic.
+//! In: the real binary, its standard output a pipe that nobody reads, or a full device. Out: exit code 141, or 1 with
+//! the reason; the watchdog goes on; on standard error nothing of a panic.
 
 #![allow(clippy::unwrap_used, reason = "a test may stop")]
 

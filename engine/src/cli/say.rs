@@ -1,6 +1,6 @@
 //! The only way in which a command speaks on standard output.
-//! In: a line, or a text. Out: it is written; or the reason why the command ends: nobody reads any more, or it cannot be
-//! written. Neither is a panic.
+//! In: a line, or a text. Out: it is written; or the reason why the command ends: nobody reads any more, or it cannot
+//! be written. Neither is a panic.
 
 use std::fmt::Arguments;
 use std::io::{self, ErrorKind, Write};

@@ -2,8 +2,8 @@
 //! In: how full the hand-overs are, and what time it is. Out: when partitions are paused and when they go on; for how
 //! long, and for want of what.
 //!
-//! Alerts wait as long as this holds. That is decided so: the archive is to be whole and memory bounded, and a disk that
-//! has *failed* is passed over. So a disk, or a broker, that is merely too slow must never hold back in silence.
+//! Alerts wait as long as this holds. That is decided so: the archive is to be whole and memory bounded, and a disk
+//! that has *failed* is passed over. So a disk, or a broker, that is merely too slow must never hold back in silence.
 
 use std::time::{Duration, Instant};
 

@@ -18,16 +18,16 @@ pub const FAULTS: &[Fault] = &[
         name: "slow_commits",
         rows: &["T8"],
         what: "a backlog of more records than may be in flight, and each output takes milliseconds to be handed over",
-        proof: "outputs held up, as the log of failpoints says; partitions paused and seconds held back, as the service's \
-                pages say",
+        proof: "outputs held up, as the log of failpoints says; partitions paused and seconds held back, as the \
+                service's pages say",
         run: commits,
     },
     Fault {
         name: "slow_archive",
         rows: &["T8"],
         what: "a backlog of more bytes than may wait for the archive, and each of its files takes a while",
-        proof: "files held up, as the log of failpoints says; partitions paused and seconds held back, as the service's \
-                pages say",
+        proof: "files held up, as the log of failpoints says; partitions paused and seconds held back, as the \
+                service's pages say",
         run: archive,
     },
     Fault {
