@@ -21,6 +21,7 @@ use crate::decode::{CountsForm, Form};
 use crate::infer::PlannedModel;
 use crate::plan::{BUILD, Plan};
 use crate::risk::{self, Priority, Rule};
+use crate::source::kafka;
 
 /// One fault of a configuration.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
@@ -119,6 +120,11 @@ pub fn plan(config: &Config, text: &str, file: &str, strict: bool) -> Result<Pla
     }
     if let Err(e) = config.conditioning.check() {
         check.fault("conditioning", e.to_string(), "");
+    }
+    for key in config.kafka.properties.keys() {
+        if let Some(instead) = kafka::refused(key) {
+            check.fault(&format!("kafka.properties.{key}"), "Auscult sets this key itself".into(), instead);
+        }
     }
     check.loopback(&config.http.listen);
     let form = check.form(config);
@@ -379,11 +385,16 @@ fn locate(text: &str, key: &str) -> Option<usize> {
     let root = toml::de::DeTable::parse(text).ok()?;
     let mut at = None;
     let mut value: Option<&toml::de::DeValue<'_>> = None;
-    for part in key.replace('[', ".").replace(']', "").split('.') {
+    let key = key.replace('[', ".").replace(']', "");
+    let mut parts = key.split('.');
+    while let Some(part) = parts.next() {
         let next = match (value, part.parse::<usize>()) {
             (Some(toml::de::DeValue::Array(a)), Ok(i)) => a.get(i).map(|v| (v.span().start, v.get_ref())),
             (Some(toml::de::DeValue::Table(t)), _) => {
-                t.get_key_value(part).map(|(k, v)| (k.span().start, v.get_ref()))
+                // A key may have points in it: then it is the last.
+                let rest = parts.clone().fold(part.to_string(), |all, p| all + "." + p);
+                let found = t.get_key_value(part).or_else(|| t.get_key_value(rest.as_str()));
+                found.map(|(k, v)| (k.span().start, v.get_ref()))
             }
             (None, _) => root.get_ref().get_key_value(part).map(|(k, v)| (k.span().start, v.get_ref())),
             _ => None,

@@ -1,7 +1,6 @@
 //! The command line: one binary, one subcommand a file.
-//! In: arguments. Out: exit code 0 ok, 1 failed work, 2 usage, 65 bad data, 69 service unavailable, 78 bad config.
-
-#![allow(clippy::print_stdout, clippy::print_stderr, reason = "this is where the program speaks")]
+//! In: arguments. Out: exit code 0 ok, 1 failed work, 2 usage, 65 bad data, 69 service unavailable, 78 bad config, 141
+//! nobody reads standard output any more.
 
 mod beats;
 mod broker;
@@ -13,6 +12,7 @@ mod list;
 mod logging;
 mod replay;
 mod run;
+mod say;
 mod schema;
 mod send;
 mod watch;
@@ -56,7 +56,7 @@ enum Command {
     Demo(demo::Args),
     /// The service: Kafka in, Kafka and Parquet out.
     Run(run::Args),
-    /// The watchdog: says when an instance is dead, stuck or lagging.
+    /// The watchdog: says when an instance is dead, stuck, lagging or held back.
     Watch(watch::Args),
     /// Check a configuration: parse, resolve, connect, dry-run.
     Check(check::Args),
@@ -79,7 +79,15 @@ enum Command {
 
 /// Runs the command line.
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(e) => {
+            let printed = e.print();
+            // Help and version are no errors, and are read on standard output as all else.
+            let said = if e.use_stderr() { Ok(()) } else { say::written(printed) };
+            return exit(said, u8::try_from(e.exit_code()).unwrap_or(2));
+        }
+    };
     logging::start(cli.log_format == Format::Json, cli.verbose);
     let result = match &cli.command {
         Command::Demo(args) => demo::run(args),
@@ -94,21 +102,26 @@ pub fn main() -> ExitCode {
         Command::Schema(args) => schema::run(args),
         Command::Docs(args) => docs::run(args),
     };
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(e) => {
-            tell(&e, cli.error_format);
-            ExitCode::from(e.exit_code())
-        }
+    if let Err(e) = &result {
+        tell(e, cli.error_format);
     }
+    exit(result, 0)
+}
+
+/// The exit code of a failure, or else this one.
+fn exit(result: Result<(), RunError>, otherwise: u8) -> ExitCode {
+    ExitCode::from(result.err().map_or(otherwise, |e| e.exit_code()))
 }
 
 fn tell(e: &RunError, format: Format) {
-    if format == Format::Text {
-        eprintln!("error: {e}");
+    if matches!(e, RunError::Unread) {
+        // `auscult list | head` is no failure to speak of.
         return;
+    }
+    if format == Format::Text {
+        return say::complaint(format_args!("error: {e}"));
     }
     let faults = if let RunError::Config(f) = e { f.list.clone() } else { Vec::new() };
     let body = serde_json::json!({"code": e.code(), "message": e.to_string(), "exit": e.exit_code(), "faults": faults});
-    eprintln!("{body}");
+    say::complaint(format_args!("{body}"));
 }

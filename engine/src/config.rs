@@ -87,7 +87,8 @@ pub struct Kafka {
     pub leave_on_stop: bool,
     /// Let time pass in idle partitions by appending ticks to the frames topic.
     pub ticks: bool,
-    /// Any key of librdkafka, for TLS, SASL and tuning. A value `env:NAME` or `file:PATH` is read from there.
+    /// Any key of librdkafka but those that Auscult must set itself, for TLS, SASL and tuning. A value `env:NAME` or
+    /// `file:PATH` is read from there.
     pub properties: BTreeMap<String, String>,
 }
 
@@ -300,6 +301,11 @@ pub fn default_rules() -> Vec<RuleConfig> {
     rules
 }
 
+/// How long a heart rate must be beyond its limit. The rate is a median of eight intervals, so that single beats do not
+/// move it; this is against artefacts of some seconds. With the three seconds that a slow beat takes the detector, the
+/// epoch and the default lateness it makes ten in all, which an alarm of high priority should not exceed.
+const HEART_RATE_FOR_S: f64 = 4.0;
+
 fn heart_rules() -> [RuleConfig; 3] {
     let rule = |name, for_s, params: &[(&str, Value)]| {
         rule(name, "threshold", (Harm::Death, Onset::Prompt), Category::Physiological, for_s, params)
@@ -307,7 +313,7 @@ fn heart_rules() -> [RuleConfig; 3] {
     [
         rule(
             "heart_rate_high",
-            5.0,
+            HEART_RATE_FOR_S,
             &[
                 ("input", text("heart_rate")),
                 ("above", number(150.0)),
@@ -318,7 +324,7 @@ fn heart_rules() -> [RuleConfig; 3] {
         ),
         rule(
             "heart_rate_low",
-            5.0,
+            HEART_RATE_FOR_S,
             &[
                 ("input", text("heart_rate")),
                 ("below", number(40.0)),

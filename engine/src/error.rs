@@ -102,6 +102,9 @@ pub enum RunError {
         /// How many.
         alarms: usize,
     },
+    /// Whoever read standard output has gone.
+    #[error("standard output is not read any more")]
+    Unread,
     /// The command line asks for something that does not go together.
     #[error("{0}")]
     Usage(String),
@@ -117,13 +120,15 @@ impl RunError {
         let path = path.into();
         move |source| Self::Io { what, path, source }
     }
-    /// Exit code: 1 failed work, 2 usage, 65 bad data, 69 service unavailable, 78 bad configuration.
+    /// Exit code: 1 failed work, 2 usage, 65 bad data, 69 service unavailable, 78 bad configuration, 141 output unread.
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Config(_) | Self::Secret { .. } | Self::NotLoopback { .. } => 78,
             Self::Kafka { .. } | Self::NoTopic { .. } | Self::Listen { .. } | Self::CrashLoop { .. } => 69,
             Self::Data(_) | Self::Journal(JournalError::Version { .. }) => 65,
             Self::Usage(_) => 2,
+            // As the shell says of a program that SIGPIPE has ended.
+            Self::Unread => 141,
             Self::Fenced { .. }
             | Self::Archive(_)
             | Self::Io { .. }
@@ -147,6 +152,7 @@ impl RunError {
             Self::Journal(_) => "journal",
             Self::CrashLoop { .. } => "crash_loop",
             Self::Rings { .. } => "rings",
+            Self::Unread => "unread",
             Self::Usage(_) => "usage",
         }
     }

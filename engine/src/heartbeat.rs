@@ -139,6 +139,7 @@ impl Heart {
         json!({
             "instance": self.instance, "sequence": self.sequence, "state": state, "started_us": self.started_us,
             "time_us": clock::now().micros(), "turns": status.turns,
+            "held_s": status.held_s,
             "since_turn_s": self.shared.since_turn().min(self.awake.elapsed()).as_secs_f64(),
             "partitions": status.owned,
             "lag_records": status.lag, "frames_in": a.frames_in(), "processed": a.processed,

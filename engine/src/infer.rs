@@ -175,7 +175,7 @@ pub(crate) fn due(plan: &Plan, patient: &Patient, readings: &Readings, end: Even
     };
     for (model, planned) in plan.models.iter().enumerate() {
         let every_s = planned.manifest.evaluate_every_s.max(1);
-        let turn_s = if planned.manifest.staggered { patient.place.print % u64::from(every_s) } else { 0 };
+        let turn_s = if planned.manifest.staggered { patient.place.turn(every_s.into()) } else { 0 };
         let turn = Span::seconds_const(turn_s.cast_signed());
         if (end - turn).micros() % Span::seconds_const(every_s.into()).micros() == 0
             && planned.unavailable.is_none()

@@ -5,7 +5,9 @@
 use std::collections::BTreeMap;
 
 use auscult_operators::signal::EventTime;
-use prometheus::{Encoder, GaugeVec, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder};
+use prometheus::{
+    CounterVec, Encoder, GaugeVec, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
+};
 
 use crate::accounts::Accounts;
 use crate::align::SampleCounts;
@@ -40,6 +42,12 @@ pub struct Status {
     pub paused: u64,
     /// Archive files ended.
     pub archive_files: u64,
+    /// Bytes of log whose rows wait for the archive.
+    pub archive_waiting: u64,
+    /// For how long nothing has been taken in, if that lasts, in seconds.
+    pub held_s: f64,
+    /// Seconds in which nothing was taken in, one of [`BEHIND`] each.
+    pub held: Vec<(&'static str, f64)>,
     /// Whether every owned partition has caught up with what was told before.
     pub ready: bool,
     /// Why not, if not.
@@ -47,6 +55,9 @@ pub struct Status {
     /// Turns of the processing loop.
     pub turns: u64,
 }
+
+/// What may not keep up with what comes in, as a label names it.
+pub const BEHIND: [&str; 2] = ["transactions", "archive"];
 
 /// One metric: name, help.
 pub const METRICS: &[(&str, &str)] = &[
@@ -59,6 +70,14 @@ pub const METRICS: &[(&str, &str)] = &[
     ("auscult_commits_total", "Transactions committed"),
     ("auscult_transactions_failed_total", "Transactions whose end was not known and that were looked after"),
     ("auscult_archive_files_total", "Archive files ended"),
+    (
+        "auscult_archive_waiting_bytes",
+        "Bytes of log whose rows wait for the archive; at `ARCHIVE_WAITING_BYTES` nothing is taken in",
+    ),
+    (
+        "auscult_held_seconds_total",
+        "Seconds in which nothing was taken in, by what did not keep up: alerts wait as long",
+    ),
     ("auscult_in_flight_records", "Records whose outputs are not committed yet"),
     ("auscult_partitions_paused", "Partitions that are paused until less is in flight"),
     ("auscult_patients", "Patients known"),
@@ -142,6 +161,7 @@ pub fn page(status: &Status) -> String {
     for (name, n) in [
         ("auscult_patients", status.patients),
         ("auscult_ready", u64::from(status.ready)),
+        ("auscult_archive_waiting_bytes", status.archive_waiting),
         ("auscult_in_flight_records", status.in_flight),
         ("auscult_partitions_paused", status.paused),
     ] {
@@ -149,6 +169,13 @@ pub fn page(status: &Status) -> String {
             g.set(i64::try_from(n).unwrap_or(i64::MAX));
             let _ = registry.register(Box::new(g));
         }
+    }
+    let held = "auscult_held_seconds_total";
+    if let Ok(c) = CounterVec::new(Opts::new(held, help(held)), &["behind"]) {
+        for (behind, seconds) in &status.held {
+            c.with_label_values(&[*behind]).inc_by(*seconds);
+        }
+        let _ = registry.register(Box::new(c));
     }
     let lag = "auscult_partition_lag_records";
     if let Ok(g) = IntGaugeVec::new(Opts::new(lag, help(lag)), &["partition"]) {

@@ -44,6 +44,18 @@ impl Place {
         }
     }
 
+    /// The patient's own turn among so many that come one after the other, from 0: what is done of each patient once in
+    /// a while is spread so, and falls to the same turn in every run. The only way in which that is decided.
+    ///
+    /// ```
+    /// use auscult::patient::Place;
+    /// let place = Place { print: 130, first: 0, kept: [None; 2] };
+    /// assert_eq!((place.turn(60), place.turn(1), place.turn(0)), (10, 0, 0));
+    /// ```
+    pub fn turn(&self, turns: u64) -> u64 {
+        self.print % turns.max(1)
+    }
+
     /// The latest snapshot.
     pub fn newest(&self) -> Option<Kept> {
         self.kept.iter().flatten().copied().max_by_key(|k| k.offset)

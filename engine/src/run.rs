@@ -8,6 +8,7 @@
 mod archiver;
 mod committer;
 mod handover;
+mod hold;
 mod ready;
 mod restore;
 mod status;
@@ -26,6 +27,7 @@ use tracing::{error, info, warn};
 use self::archiver::Archiver;
 use self::committer::Committer;
 use self::handover::Handover;
+use self::hold::Hold;
 use self::ready::wait_for_topics;
 use self::restore::{Refusals, Restorer, Site};
 use self::steps::{Job, Stepped, step_all};
@@ -52,8 +54,6 @@ const TURN: Duration = Duration::from_millis(15);
 const BACKLOG_TURN: Duration = Duration::from_millis(40);
 /// Most records of one partition in one turn, and fewest while catching up.
 const SHARE: (usize, usize) = (64, 4_000);
-/// Held back for so long, partitions are paused: what was read ahead is let go.
-const HOLD: Duration = Duration::from_millis(300);
 /// How long what is in flight may take before partitions are given up without it.
 const SETTLE: Duration = Duration::from_millis(2_000);
 /// How long files and transactions may take at the end.
@@ -89,8 +89,7 @@ struct Service<'a> {
     refused: Refusals,
     /// When the broker last took transactions.
     reached: Instant,
-    /// Since when nothing is taken in.
-    held: Option<Instant>,
+    hold: Hold,
     /// Records of a partition in one turn, while it catches up.
     share: usize,
     status: Status,
@@ -144,7 +143,7 @@ pub fn run(
         owned: BTreeMap::new(),
         refused: Refusals::new(),
         reached: now,
-        held: None,
+        hold: Hold::default(),
         share: SHARE.0,
         status: Status::default(),
         published: now,
@@ -175,7 +174,7 @@ impl Service<'_> {
             self.take_over();
             self.hear_archive();
             self.balance();
-            let more = if self.held.is_none() { self.turn()? } else { false };
+            let more = if self.hold.holds() { false } else { self.turn()? };
             self.pass_time();
             self.publish();
             if let Some(e) = self.handover.take_error() {
@@ -329,21 +328,10 @@ impl Service<'_> {
     /// Holds back while too much is in flight, and lets go once half of it is done.
     fn balance(&mut self) {
         let archive = self.archiver.as_ref().map_or(0.0, Archiver::fill);
-        let fill = self.handover.fill().max(archive);
-        match self.held {
-            None if fill >= 1.0 => self.held = Some(clock::instant()),
-            Some(_) if fill < 0.5 => {
-                self.held = None;
-                self.pause(false);
-            }
-            Some(since) if since.elapsed() > HOLD => self.pause(true),
-            _ => {}
+        if let Some(pause) = self.hold.weigh(self.handover.fill(), archive, clock::instant()) {
+            let all: Vec<i32> = self.owned.keys().copied().collect();
+            self.source.pause(&all, pause);
         }
-    }
-
-    fn pause(&mut self, pause: bool) {
-        let all: Vec<i32> = self.owned.keys().copied().collect();
-        self.source.pause(&all, pause);
     }
 
     /// One turn: every shard steps over its share and hands over what it yields. Whether there is more to read.

@@ -133,7 +133,8 @@ pub static TOPICS: &[Topic] = &[
     },
     Topic {
         name: "watch",
-        summary: "Alarms of `auscult watch`: instances dead, stuck or lagging, partitions unowned, the broker away",
+        summary: "Alarms of `auscult watch`: instances dead, stuck, lagging or held back, partitions unowned, the \
+                  broker away",
         input: false,
         key: "kind and subject of the alarm",
         value: "JSON, see [operations](../operations.md#the-watchdog)",

@@ -1,5 +1,5 @@
-//! The watchdog's judgement: which instances are dead, stuck or lagging, which partitions nobody owns, whether the
-//! broker is away.
+//! The watchdog's judgement: which instances are dead, stuck, lagging or held back, which partitions nobody owns,
+//! whether the broker is away.
 //! In: heartbeats, answers of the broker, and the time, as milliseconds of a clock that never goes back. Out: alarms
 //! that begin and end. No clock, no I/O: whoever drives it brings both.
 //!
@@ -27,6 +27,8 @@ const SILENT_IN_ALL_MS: u64 = 7_000;
 const STUCK_S: f64 = 3.0;
 /// A lag must last this long.
 const LAG_MS: u64 = 3_000;
+/// Holding back must last this long.
+const HELD_MS: u64 = 3_000;
 /// A partition may change hands in this time.
 const UNOWNED_MS: u64 = 4_000;
 /// As above, after an instance has said goodbye: it may come back, and its partitions wait for it.
@@ -52,6 +54,8 @@ struct Instance {
     dead: bool,
     /// Since when it lags, and its beat then.
     lagging: Option<(u64, String)>,
+    /// Since when it takes nothing in, and its beat then.
+    held: Option<(u64, String)>,
 }
 
 /// A partition that no live instance owns.
@@ -115,11 +119,18 @@ impl Watch {
 
     /// Goes on with an alarm that an earlier watchdog has told.
     pub fn adopt(&mut self, alarm: Alarm) {
-        if matches!(alarm.kind, Kind::Dead | Kind::Stuck | Kind::Lagging) {
+        if matches!(alarm.kind, Kind::Dead | Kind::Stuck | Kind::Lagging | Kind::Held) {
             let beat = Beat { instance: alarm.subject.clone(), ..Beat::default() };
             let dead = alarm.kind == Kind::Dead;
-            let instance =
-                Instance { beat, heard: self.floor, up: self.up, left: false, dead, lagging: None };
+            let instance = Instance {
+                beat,
+                heard: self.floor,
+                up: self.up,
+                left: false,
+                dead,
+                lagging: None,
+                held: None,
+            };
             self.instances.entry(alarm.subject.clone()).or_insert(instance);
         }
         // This watchdog asks the broker itself.
@@ -139,16 +150,18 @@ impl Watch {
             return false;
         }
         let lag = beat.lag();
-        let before = self.instances.remove(&beat.instance).and_then(|i| i.lagging);
+        let before = self.instances.remove(&beat.instance);
+        let (lagged, was_held) = before.map_or((None, None), |i| (i.lagging, i.held));
         // Half the limit ends it, so that a lag at the limit does not ring by turns.
         let rings = self.active.contains_key(&(Kind::Lagging, beat.instance.clone()));
         let least = if rings { self.lag_limit / 2 } else { self.lag_limit };
-        let lagging = (lag > least).then(|| before.unwrap_or_else(|| (now, beat.origin())));
+        let lagging = (lag > least).then(|| lagged.unwrap_or_else(|| (now, beat.origin())));
+        let held = (beat.held_s > 0.0).then(|| was_held.unwrap_or_else(|| (now, beat.origin())));
         let left = beat.state == "leaving";
         if !left {
             self.owners.extend(beat.partitions.iter().map(|p| (*p, beat.instance.clone())));
         }
-        let instance = Instance { heard: now, up: self.up, left, dead: false, lagging, beat };
+        let instance = Instance { heard: now, up: self.up, left, dead: false, lagging, held, beat };
         self.instances.insert(instance.beat.instance.clone(), instance);
         true
     }
@@ -219,7 +232,7 @@ impl Watch {
             let asked = self.asked >= i.heard + ASKED_MS;
             i.dead |= !i.left && asked && (waited || self.up - i.up >= SILENT_IN_ALL_MS);
             let forgotten = i.dead && silent >= FORGET_MS;
-            let Instance { beat, dead, left, lagging, .. } = i.clone();
+            let Instance { beat, dead, left, lagging, held, .. } = i.clone();
             let why = format!(
                 "no heartbeat for {:.1} s, and no goodbye: killed, stopped, or cut off",
                 silent as f64 / 1e3
@@ -236,6 +249,9 @@ impl Watch {
             let why = format!("a partition lags {} records, the limit is {}", beat.lag(), self.lag_limit);
             let lasts = lagging.filter(|l| there && now.saturating_sub(l.0) >= LAG_MS);
             self.set(Kind::Lagging, &name, lasts.map(|l| (why, l.1)));
+            let why = format!("it has taken nothing in for {:.1} s: {}", beat.held_s, beat.why_not_ready);
+            let lasts = held.filter(|h| there && now.saturating_sub(h.0) >= HELD_MS);
+            self.set(Kind::Held, &name, lasts.map(|h| (why, h.1)));
             if forgotten {
                 self.instances.remove(&name);
             }

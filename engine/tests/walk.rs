@@ -99,7 +99,7 @@ fn a_worker_is_the_hops_in_one_step() {
     assert_eq!(
         page,
         "2 news2 Partial Some(3)..Some(20)\n\
-         7 ecg.extreme_tachycardia Start at 6 s: heart rate 180.0 /min, above 150 (offsets 0..5)\n\
+         6 ecg.extreme_tachycardia Start at 5 s: heart rate 180.0 /min, above 150 (offsets 0..4)\n\
          8 ecg.extreme_tachycardia End at 9 s: heart rate 180.0 /min, above 150: monitoring ended (offsets 0..8)\n"
     );
 }

@@ -117,9 +117,7 @@ pub struct ScoreSpec {
     pub sources: &'static [&'static str],
     /// The score as of a point of time, with the default parameters.
     pub evaluate: fn(&Values, EventTime) -> ScoreResult,
-    /// The score as of a point of time.
-    pub evaluate_with: fn(&Values, EventTime, &Params) -> ScoreResult,
-    /// The same without words on what to do: see [`ScoreResult::advised`].
+    /// The score as of a point of time, without words on what to do: [`ScoreResult::advised`] adds them.
     pub assess: fn(&Values, EventTime, &Params) -> ScoreResult,
 }
 

@@ -37,7 +37,13 @@ impl Cluster {
 
     /// As [`Cluster::start`], each broker behind a proxy of its own.
     pub fn start_proxied(nodes: usize) -> Self {
-        Self { nodes: node::start_with(nodes, &[], Some("127.0.0.1")) }
+        Self {
+            nodes: node::start_with(
+                nodes,
+                &[],
+                node::Kind { proxied: Some("127.0.0.1"), ..node::Kind::default() },
+            ),
+        }
     }
 
     /// Addresses of all proxies, as `bootstrap.servers` takes them.

@@ -128,6 +128,11 @@ impl Engine {
         poll(limit, || http::get(&self.listen, "/readyz").ok().filter(|r| r.status == 200)).is_some()
     }
 
+    /// What its page of readiness says.
+    pub fn readiness(&self) -> String {
+        http::get(&self.listen, "/readyz").map(|r| r.text()).unwrap_or_default()
+    }
+
     /// Whether it runs.
     pub fn alive(&mut self) -> bool {
         self.running.as_mut().is_some_and(|r| r.exit_code().is_none())

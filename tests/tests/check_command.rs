@@ -81,6 +81,12 @@ fn broken() -> Vec<(&'static str, String, &'static str, Vec<&'static str>)> {
         ),
         ("not an address", "[http]\nlisten = \"here\"\n".into(), ":2:1", vec!["ADDRESS:PORT"]),
         ("not loopback", "[http]\nlisten = \"0.0.0.0:80\"\n".into(), ":2:1", vec!["loopback", "hint:"]),
+        (
+            "a key that Auscult sets itself",
+            "[kafka.properties]\n\"linger.ms\" = \"5\"\n\"client.id\" = \"me\"\n".into(),
+            ":3:1",
+            vec!["kafka.properties.client.id", "set `kafka.instance`"],
+        ),
         ("mains", "[conditioning]\nmains_hz = 16.7\n".into(), ":1:2", vec!["mains"]),
     ]
 }

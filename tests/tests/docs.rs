@@ -146,6 +146,12 @@ fn bodies_shown_are_bodies() {
         let id = deterministic_id(&[e.alert_id.as_bytes(), &e.revision.to_le_bytes()]);
         assert_eq!(e.id, id, "the event shown was not written by Auscult");
     }
+    let own = check::default_plan().expect("the shipped configuration").config_hash;
+    let mut hashes = examples.iter().flat_map(|t| t.split("\"config_hash\": \"").skip(1));
+    assert!(
+        hashes.all(|h| h.starts_with(&own) || h.starts_with("HASH")),
+        "the shipped configuration is {own}"
+    );
     let shown = |key: &str| examples.iter().any(|t| t.contains(key));
     assert!(
         shown("\"table_version\"") && shown("\"lag_records\""),

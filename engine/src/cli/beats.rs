@@ -10,6 +10,7 @@ use auscult_datasets::write::wfdb::write_annotations;
 use auscult_operators::signal::{BeatKind, EventTime, Kind, PatientId, SourceId};
 use serde_json::json;
 
+use super::say;
 use crate::check;
 use crate::config::Config;
 use crate::effects::Effect;
@@ -42,7 +43,7 @@ pub(super) fn run(args: &Args) -> Result<(), RunError> {
         let name = path.file_stem().map_or_else(|| recording.name.clone(), |s| s.to_string_lossy().into());
         let file = args.out.join(format!("{name}.{}", args.extension));
         write_annotations(&file, &annotations).map_err(|e| RunError::Data(e.to_string()))?;
-        println!("{name}: {} beats", annotations.items.len());
+        say::line(format_args!("{name}: {} beats", annotations.items.len()))?;
     }
     Ok(())
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use auscult_datasets::simulate::ward;
 use auscult_operators::signal::EventTime;
 
-use super::broker;
+use super::{broker, say};
 use crate::check;
 use crate::config::Config;
 use crate::error::RunError;
@@ -52,29 +52,25 @@ pub(super) fn load(file: Option<&Path>, strict: bool) -> Result<(Config, Plan), 
 /// Runs `auscult check`.
 pub(super) fn run(args: &Args) -> Result<(), RunError> {
     let (config, plan) = load(Some(&args.config), true)?;
-    println!("configuration: ok, config_hash {}", plan.config_hash);
+    say::line(format_args!("configuration: ok, config_hash {}", plan.config_hash))?;
     for warning in &plan.warnings {
-        println!("warning: {warning}");
+        say::line(format_args!("warning: {warning}"))?;
     }
     let list = |names: Vec<String>| if names.is_empty() { "none".into() } else { names.join(", ") };
-    println!("operators: {}", list(plan.operators.iter().map(|o| o.0.name.into()).collect()));
-    println!(
-        "models: {}",
-        list(plan.models.iter().map(|m| format!("{} on {}", m.identity.name, m.identity.runtime)).collect())
-    );
-    println!(
-        "rules: {}",
-        list(plan.rules.iter().map(|r| format!("{} ({:?})", r.name, r.priority)).collect())
-    );
+    let operators = list(plan.operators.iter().map(|o| o.0.name.into()).collect());
+    say::line(format_args!("operators: {operators}"))?;
+    let models = plan.models.iter().map(|m| format!("{} on {}", m.identity.name, m.identity.runtime));
+    say::line(format_args!("models: {}", list(models.collect())))?;
+    let rules = plan.rules.iter().map(|r| format!("{} ({:?})", r.name, r.priority));
+    say::line(format_args!("rules: {}", list(rules.collect())))?;
     if args.offline {
-        println!("broker: not asked (--offline)");
+        say::line(format_args!("broker: not asked (--offline)"))?;
     } else {
         for line in broker::check(&config.kafka)? {
-            println!("broker: {line}");
+            say::line(format_args!("broker: {line}"))?;
         }
     }
-    println!("dry run: {}", dry_run(plan));
-    Ok(())
+    say::line(format_args!("dry run: {}", dry_run(plan)))
 }
 
 /// Thirty seconds of two simulated beds through the plan: nothing is written.
@@ -96,13 +92,11 @@ fn dry_run(plan: Plan) -> String {
 /// Runs `auscult init`.
 pub(super) fn init(args: &InitArgs) -> Result<(), RunError> {
     let Some(path) = &args.file else {
-        print!("{EXAMPLE}");
-        return Ok(());
+        return say::text(EXAMPLE);
     };
     if path.exists() {
         return Err(RunError::Usage(format!("{} is there already; name another file", path.display())));
     }
     std::fs::write(path, EXAMPLE).map_err(RunError::io("write", path))?;
-    println!("wrote {}; next: auscult check -c {}", path.display(), path.display());
-    Ok(())
+    say::line(format_args!("wrote {0}; next: auscult check -c {0}", path.display()))
 }

@@ -8,6 +8,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use auscult_datasets::simulate::{SimulatedBed, ward};
+use auscult_models::ModelIdentity;
 use auscult_operators::signal::{EventTime, Frame, Span};
 use serde::{Deserialize, Serialize};
 use tracing::{info, warn};
@@ -15,6 +16,7 @@ use tracing::{info, warn};
 use super::check::load;
 use super::feed::{Feed, FeedArgs, start_time};
 use super::run::stop_flag;
+use super::say;
 use crate::commands::Desk;
 use crate::effects::{Effect, Effects};
 use crate::error::RunError;
@@ -77,17 +79,16 @@ pub(super) fn run(args: &Args) -> Result<(), RunError> {
     let plan = Arc::new(plan);
     let shared = Arc::new(Shared::new(&plan, "demo", true));
     let address = http::serve(&format!("127.0.0.1:{}", args.port), shared.clone())?;
-    println!(
-        "Auscult demo: {} simulated beds. Decision support for research; not a medical device.",
-        args.beds
-    );
+    let what = "Decision support for research; not a medical device.";
+    say::line(format_args!("Auscult demo: {} simulated beds. {what}", args.beds))?;
     for m in &plan.models {
+        let ModelIdentity { name, version, runtime, .. } = &m.identity;
         match &m.unavailable {
-            None => println!("model {} {} on {}", m.identity.name, m.identity.version, m.identity.runtime),
-            Some(why) => println!("model {} is not available: {why}", m.identity.name),
+            None => say::line(format_args!("model {name} {version} on {runtime}"))?,
+            Some(why) => say::line(format_args!("model {name} is not available: {why}"))?,
         }
     }
-    println!("dashboard: http://{address}/   (Ctrl-C to stop)");
+    say::line(format_args!("dashboard: http://{address}/   (Ctrl-C to stop)"))?;
     let start = start_time(Some(&args.start), Span::ZERO)?;
     let (local, start, second, effects) = match &args.dir {
         None => (Local::new(&plan, 1, usize::MAX), start, 0, Vec::new()),
@@ -155,7 +156,7 @@ fn same_ward(dir: &Path, args: &Args, start: EventTime) -> Result<EventTime, Run
 fn told(dir: &Path) -> Result<(), RunError> {
     for (topic, body) in journal::outputs(&dir.join("partition-0"))? {
         let topic = format!("{topic:?}").to_lowercase();
-        println!("{topic} {}", String::from_utf8_lossy(&body));
+        say::line(format_args!("{topic} {}", String::from_utf8_lossy(&body)))?;
     }
     Ok(())
 }

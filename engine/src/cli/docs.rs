@@ -3,6 +3,7 @@
 
 use std::path::PathBuf;
 
+use super::say;
 use crate::describe;
 use crate::error::RunError;
 
@@ -21,7 +22,7 @@ pub(super) fn run(args: &Args) -> Result<(), RunError> {
         let folder = path.parent().unwrap_or(&args.write);
         std::fs::create_dir_all(folder).map_err(RunError::io("create folder", folder))?;
         std::fs::write(&path, page.text).map_err(RunError::io("write", &path))?;
-        println!("wrote {}", path.display());
+        say::line(format_args!("wrote {}", path.display()))?;
     }
     Ok(())
 }

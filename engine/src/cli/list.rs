@@ -5,6 +5,7 @@ use auscult_models::Registry;
 use auscult_operators::{registry, score, signal::CHANNELS};
 use serde_json::{Value, json};
 
+use super::say;
 use crate::error::RunError;
 use crate::{decode, limits, metrics, risk};
 
@@ -49,19 +50,16 @@ pub(super) fn run(args: &Args) -> Result<(), RunError> {
     for family in families {
         let cards = cards(family);
         if !args.json {
-            println!("{}", name(family));
+            say::line(format_args!("{}", name(family)))?;
             for card in &cards {
-                println!(
-                    "  {:24} {}",
-                    card["name"].as_str().unwrap_or(""),
-                    card["summary"].as_str().unwrap_or("")
-                );
+                let text = |key: &str| card[key].as_str().unwrap_or("");
+                say::line(format_args!("  {:24} {}", text("name"), text("summary")))?;
             }
         }
         all.insert(name(family), cards.into());
     }
     if args.json {
-        println!("{:#}", Value::Object(all));
+        say::line(format_args!("{:#}", Value::Object(all)))?;
     }
     Ok(())
 }

@@ -10,6 +10,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use super::check::load;
 use super::feed::{Feed, FeedArgs};
+use super::say;
 use crate::decode;
 use crate::effects::Effect;
 use crate::error::RunError;
@@ -61,7 +62,7 @@ pub(super) fn run(args: &Args) -> Result<(), RunError> {
     let (events, scores) = sinks.finish()?;
     let status = local.status();
     let a = &status.accounts;
-    println!(
+    say::line(format_args!(
         "frames {} = processed {} + duplicate {} + late {} + rejected {}; events {events}; scores {scores}; samples {}",
         a.frames_in(),
         a.processed,
@@ -69,8 +70,7 @@ pub(super) fn run(args: &Args) -> Result<(), RunError> {
         a.late,
         a.rejected_total(),
         status.samples.taken
-    );
-    Ok(())
+    ))
 }
 
 /// Recordings, as frames of a local log.

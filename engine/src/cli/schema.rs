@@ -3,6 +3,7 @@
 
 use std::path::PathBuf;
 
+use super::say;
 use crate::describe;
 use crate::error::RunError;
 
@@ -45,7 +46,7 @@ impl What {
 /// Runs it.
 pub(super) fn run(args: &Args) -> Result<(), RunError> {
     if let Some(what) = args.what {
-        print!("{}", describe::schema(what.name()).unwrap_or_default());
+        say::text(&describe::schema(what.name()).unwrap_or_default())?;
     }
     if let Some(folder) = &args.write {
         std::fs::create_dir_all(folder).map_err(RunError::io("create folder", folder))?;
@@ -53,7 +54,7 @@ pub(super) fn run(args: &Args) -> Result<(), RunError> {
             let path = folder.join(format!("{name}.json"));
             let text = describe::schema(name).unwrap_or_default();
             std::fs::write(&path, text).map_err(RunError::io("write", &path))?;
-            println!("wrote {}", path.display());
+            say::line(format_args!("wrote {}", path.display()))?;
         }
     }
     Ok(())

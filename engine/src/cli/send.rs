@@ -18,7 +18,7 @@ use serde_json::json;
 use super::feed::{Feed, FeedArgs, start_time};
 use super::replay::progress;
 use super::run::stop_flag;
-use super::{broker, check};
+use super::{broker, check, say};
 use crate::clock;
 use crate::config::Kafka;
 use crate::decode::encode;
@@ -260,7 +260,6 @@ impl Sender {
             tracing::error!(code = "not_sent", frames = failed, "frames were not taken by the broker");
             return Err(RunError::kafka("send every frame")(KafkaError::MessageProduction(code)));
         }
-        println!("frames sent: {}", self.sent);
-        Ok(())
+        say::line(format_args!("frames sent: {}", self.sent))
     }
 }

@@ -1,4 +1,4 @@
-//! `auscult watch`: says when an instance is dead, stuck or lagging, a partition unowned, the broker away.
+//! `auscult watch`: says when an instance is dead, stuck, lagging or held back, a partition unowned, the broker away.
 //! In: the heartbeat topic. Out: each change as a JSON line, a record of the watch topic, and a call of a program;
 //! exit code 0, or 1 if it was to end after a time and an alarm rings then.
 
@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use tracing::{info, warn};
 
 use super::run::stop_flag;
+use super::say;
 use crate::config::{Config, Kafka};
 use crate::error::RunError;
 use crate::watch::{Change, Watch};
@@ -98,6 +99,8 @@ struct Watcher {
     exec: Option<Exec>,
     board: Board,
     crowded: bool,
+    /// Whether changes are written to standard output.
+    speaks: bool,
 }
 
 impl Watcher {
@@ -119,6 +122,7 @@ impl Watcher {
             board,
             began,
             crowded: false,
+            speaks: true,
         })
     }
 
@@ -162,7 +166,11 @@ impl Watcher {
 
     fn tell(&mut self, change: &Change) {
         let body = change.body(&self.name, clock::now().micros()).to_string();
-        println!("{body}");
+        if let (true, Err(e)) = (self.speaks, say::line(format_args!("{body}"))) {
+            // Those who watch by the topic, by the program or by the metrics must not lose their watchdog over it.
+            warn!(code = "unread", error = %e, "standard output is not used any more; the watch goes on");
+            self.speaks = false;
+        }
         self.teller.tell(&change.alarm.key(), &body);
         if let Some(exec) = &self.exec {
             exec.run(body);

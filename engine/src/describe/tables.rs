@@ -82,6 +82,7 @@ fn labels() -> Vec<(String, String, String)> {
     let mut status = metrics::Status::default();
     status.accounts.rejected("CODE");
     status.lag.insert(0, 0);
+    status.held = metrics::BEHIND.iter().map(|name| (*name, 0.0)).collect();
     let mut watched = metrics::Watched::default();
     watched.alarms.push((crate::watch::Kind::Dead, "0".into()));
     watched.silence.push(("0".into(), 0.0));

@@ -162,8 +162,9 @@ fn tell_scores(plan: &Plan, patient: &mut Patient, c: &mut Computed, now: EventT
         let last = &mut patient.scores[at];
         saying.clear();
         result.saying(saying);
-        let turn = |t| repeat_turn(t, patient.place.print);
-        if last.at.is_some_and(|t| turn(t) == turn(now)) && *last.saying == **saying {
+        let turn = patient.place.turn(SCORE_REPEAT.micros().unsigned_abs());
+        let stretch = |t| repeat_stretch(t, Span::from_micros(turn.cast_signed()));
+        if last.at.is_some_and(|t| stretch(t) == stretch(now)) && *last.saying == **saying {
             continue;
         }
         *last = ToldScore { at: Some(now), saying: saying.as_slice().into() };
@@ -185,10 +186,9 @@ fn tell_scores(plan: &Plan, patient: &mut Patient, c: &mut Computed, now: EventT
     }
 }
 
-/// The stretch of event time in which a score that does not change is told once, by the patient's fingerprint.
-fn repeat_turn(t: EventTime, print: u64) -> i64 {
-    let phase = i64::try_from(print % SCORE_REPEAT.micros().unsigned_abs()).unwrap_or(0);
-    (t.micros() - phase).div_euclid(SCORE_REPEAT.micros())
+/// The stretch of event time in which a score that does not change is told once. It begins at the patient's turn.
+fn repeat_stretch(t: EventTime, turn: Span) -> i64 {
+    (t - turn).micros().div_euclid(SCORE_REPEAT.micros())
 }
 
 /// Writes one transition as an event.

@@ -96,7 +96,12 @@ impl Archiver {
 
     /// How full the hand-over is: 1 is as full as it may get.
     pub(super) fn fill(&self) -> f64 {
-        self.standing.waiting.load(Ordering::Relaxed) as f64 / limits::ARCHIVE_WAITING_BYTES.max as f64
+        self.waiting() as f64 / limits::ARCHIVE_WAITING_BYTES.max as f64
+    }
+
+    /// Bytes of log whose effects wait.
+    pub(super) fn waiting(&self) -> u64 {
+        self.standing.waiting.load(Ordering::Relaxed)
     }
 
     /// Partitions whose files have come further since this was last asked.

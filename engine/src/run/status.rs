@@ -19,7 +19,7 @@ impl Service<'_> {
         if self.handover.connected() {
             self.reached = clock::instant();
         }
-        if self.config.kafka.ticks && self.held.is_none() && self.handover.connected() {
+        if self.config.kafka.ticks && !self.hold.holds() && self.handover.connected() {
             for (partition, owned) in &mut self.owned {
                 let Owned::Reading(shard) = owned else { continue };
                 if let Some(time) = shard.tick_due() {
@@ -87,6 +87,10 @@ impl Service<'_> {
         self.status.in_flight = self.handover.records() as u64;
         self.status.paused = self.source.paused() as u64;
         self.status.archive_files = self.archiver.as_ref().map_or(0, |a| a.files());
+        self.status.archive_waiting = self.archiver.as_ref().map_or(0, |a| a.waiting());
+        let now = clock::instant();
+        self.status.held_s = self.hold.lasts(now).map_or(0.0, |l| l.1.as_secs_f64());
+        self.status.held = self.hold.seconds(now).to_vec();
         self.shared.publish(self.status.clone());
     }
 
@@ -99,6 +103,9 @@ impl Service<'_> {
         }
         if self.owned.is_empty() {
             return "no partition is owned yet".into();
+        }
+        if let Some((why, _)) = self.hold.lasts(clock::instant()) {
+            return why;
         }
         let rebuilding = |o: &Owned| match o {
             Owned::Reading(shard) => !shard.caught_up(),

@@ -10,7 +10,7 @@ mod settings;
 
 pub use group::{Group, Members, WeakGroup};
 pub use settings::{client, frames_topic};
-pub(crate) use settings::{over, swift};
+pub(crate) use settings::{over, refused, swift};
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};

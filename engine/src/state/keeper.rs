@@ -107,8 +107,8 @@ impl Keeper {
         if let Some(kept) = self.standing.remove(&patient.id) {
             patient.place.kept = kept;
         }
-        let phase = phase(&patient.id, self.phases.len());
-        self.phases[phase].push(at);
+        let turn = patient.place.turn(self.phases.len() as u64);
+        self.phases[turn as usize].push(at);
     }
 
     /// The archive has come so far.
@@ -183,13 +183,4 @@ impl Keeper {
 
 fn second(t: EventTime) -> i64 {
     t.micros().div_euclid(Span::EPOCH.micros())
-}
-
-/// The second in which a patient is written: FNV-1a, so that patients spread evenly.
-fn phase(id: &PatientId, phases: usize) -> usize {
-    let hash = id
-        .expose()
-        .bytes()
-        .fold(0xcbf2_9ce4_8422_2325_u64, |h, b| (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3));
-    ((hash ^ (hash >> 32)) % phases as u64) as usize
 }

@@ -18,6 +18,9 @@ pub enum Kind {
     /// An instance lags further behind than allowed.
     #[serde(rename = "engine.lagging")]
     Lagging,
+    /// An instance takes nothing in, since something behind it does not keep up.
+    #[serde(rename = "engine.held")]
+    Held,
     /// No live instance owns a partition.
     #[serde(rename = "partition.unowned")]
     Unowned,
@@ -31,6 +34,12 @@ pub const KINDS: &[(Kind, &str, &str, &str)] = &[
     (Kind::Dead, "engine.dead", "high", "No heartbeat and no goodbye: killed, stopped, or cut off"),
     (Kind::Stuck, "engine.stuck", "high", "Alive, but the processing loop does not turn"),
     (Kind::Lagging, "engine.lagging", "medium", "A partition lags further behind than `--lag-limit`"),
+    (
+        Kind::Held,
+        "engine.held",
+        "high",
+        "It takes nothing in: its archive, or its transactions, do not keep up",
+    ),
     (Kind::Unowned, "partition.unowned", "high", "No live instance owns a partition of the frames"),
     (Kind::BrokerAway, "broker.away", "high", "The broker, or the leader of the heartbeats, does not answer"),
 ];

@@ -21,6 +21,10 @@ pub struct Beat {
     pub turns: u64,
     /// Age of the last turn.
     pub since_turn_s: f64,
+    /// For how long it has taken nothing in, if it does not.
+    pub held_s: f64,
+    /// Why it is not ready, if it is not.
+    pub why_not_ready: String,
     /// Partitions owned.
     pub partitions: Vec<i32>,
     /// Records not yet read, by partition.

@@ -154,6 +154,26 @@ fn a_lag_must_last_and_half_of_it_ends_it() {
 }
 
 #[test]
+fn holding_back_must_last() {
+    let mut world = World::with(&[("a", &[0, 1])]);
+    // Catching up holds back by turns.
+    for n in 0..10 {
+        world.beating.get_mut("a").unwrap().held_s = f64::from(n % 3);
+        world.pass(1.0);
+    }
+    assert_eq!(world.said, []);
+    let since = world.now;
+    let beat = world.beating.get_mut("a").unwrap();
+    (beat.held_s, beat.why_not_ready) = (0.5, "held back: the archive is slower".into());
+    world.pass(6.0);
+    assert_eq!(world.said(since), ["+engine.held/a"]);
+    assert!(world.watch.active().all(|a| a.reason.contains("the archive is slower")));
+    world.beating.get_mut("a").unwrap().held_s = 0.0;
+    world.pass(2.0);
+    assert_eq!(world.said(world.now), ["-engine.held/a"]);
+}
+
+#[test]
 fn while_the_broker_is_away_nobody_else_is_blamed() {
     let mut world = World::with(&[("a", &[0]), ("b", &[1])]);
     world.broker = false;

@@ -164,32 +164,22 @@ pub fn rank(total: u8, red: bool) -> usize {
 /// assert_eq!((result.total, result.low, result.high), (None, Some(0), Some(20)));
 /// ```
 pub fn evaluate(values: &Values, now: EventTime) -> ScoreResult {
-    evaluate_with(values, now, &Params::default())
-}
-
-/// NEWS2 as of `now`.
-///
-/// ```
-/// use auscult_operators::score::{Params, Status, news2};
-/// use auscult_operators::signal::{EventTime, Values};
-/// let strict = Params { assume_adult: false, ..Params::default() };
-/// let result = news2::evaluate_with(&Values::default(), EventTime::from_seconds(0), &strict);
-/// assert_eq!(result.status, Status::Invalid);
-/// assert_eq!(result.reason.unwrap(), "age not given: NEWS2 is for those aged 16 or over");
-/// ```
-pub fn evaluate_with(values: &Values, now: EventTime, params: &Params) -> ScoreResult {
-    assess(values, now, params).advised(&SPEC)
+    assess(values, now, &Params::default()).advised(&SPEC)
 }
 
 /// NEWS2 as of `now`, without words on what to do.
 ///
 /// ```
-/// use auscult_operators::score::{Params, news2};
+/// use auscult_operators::score::{Params, Status, news2};
 /// use auscult_operators::signal::{EventTime, Values};
 /// let (values, now) = (Values::default(), EventTime::from_seconds(0));
 /// let result = news2::assess(&values, now, &Params::default());
 /// assert!(result.recommendation.is_empty());
 /// assert_eq!(result.advised(&news2::SPEC), news2::evaluate(&values, now));
+/// let strict = Params { assume_adult: false, ..Params::default() };
+/// let result = news2::assess(&values, now, &strict);
+/// assert_eq!(result.status, Status::Invalid);
+/// assert_eq!(result.reason.unwrap(), "age not given: NEWS2 is for those aged 16 or over");
 /// ```
 pub fn assess(values: &Values, now: EventTime, params: &Params) -> ScoreResult {
     let mut assumptions = Vec::new();
@@ -407,7 +397,6 @@ pub static SPEC: ScoreSpec = ScoreSpec {
          (thresholds and triggers), chart 4 (clinical response)",
     ],
     evaluate,
-    evaluate_with,
     assess,
 };
 

@@ -18,14 +18,16 @@ pub const FAULTS: &[Fault] = &[
         name: "slow_commits",
         rows: &["T8"],
         what: "a backlog of more records than may be in flight, and each output takes milliseconds to be handed over",
-        proof: "outputs held up, as the log of failpoints says; partitions paused, as the service's pages say",
+        proof: "outputs held up, as the log of failpoints says; partitions paused and seconds held back, as the \
+                service's pages say",
         run: commits,
     },
     Fault {
         name: "slow_archive",
         rows: &["T8"],
         what: "a backlog of more bytes than may wait for the archive, and each of its files takes a while",
-        proof: "files held up, as the log of failpoints says; partitions paused, as the service's pages say",
+        proof: "files held up, as the log of failpoints says; partitions paused and seconds held back, as the \
+                service's pages say",
         run: archive,
     },
     Fault {
@@ -47,6 +49,11 @@ const GROWTH_MIB: u64 = 256;
 #[derive(Default)]
 struct Seen {
     paused: f64,
+    /// Seconds in which nothing was taken in, and the most bytes that waited for the archive.
+    held_s: f64,
+    waiting: f64,
+    /// What `/readyz` said of it.
+    told: bool,
     in_flight: f64,
     memory_mib: u64,
 }
@@ -65,14 +72,18 @@ fn backlog(run: &Run, trial: &Trial, beds: usize, seconds: u32, change: impl Fn(
     records.len() as u64
 }
 
-/// Looks at the pages until the backlog is read, or time is up.
-fn look(engine: &Engine, records: u64, limit: Duration) -> Seen {
+/// Looks at the pages until the backlog is read, or time is up. `behind` is what cannot keep up.
+fn look(engine: &Engine, records: u64, behind: &str, limit: Duration) -> Seen {
+    let held = format!("auscult_held_seconds_total{{behind=\"{behind}\"}}");
     let (mut seen, begun) = (Seen::default(), Instant::now());
     poll(limit, || {
         let metrics = engine.metrics();
         let of = |name: &str| metrics.get(name).copied().unwrap_or(0.0);
         seen.paused = seen.paused.max(of("auscult_partitions_paused"));
         seen.in_flight = seen.in_flight.max(of("auscult_in_flight_records"));
+        seen.waiting = seen.waiting.max(of("auscult_archive_waiting_bytes"));
+        seen.held_s = of(&held).max(seen.held_s);
+        seen.told |= engine.readiness().contains("held back");
         seen.memory_mib = seen.memory_mib.max(engine.memory_mib());
         let taken: f64 = crate::site::with_prefix(&metrics, "auscult_frames_total").iter().sum();
         // Pages of a service that has just started say nothing of its frames.
@@ -95,10 +106,15 @@ fn planned(trial: &Trial, plan: &str) -> (Engine, std::path::PathBuf) {
 }
 
 fn judge(run: &mut Run, engine: &Engine, seen: &Seen, before_mib: u64, partitions: u64) {
-    let Seen { paused, in_flight, memory_mib } = *seen;
+    let Seen { paused, held_s, waiting, told, in_flight, memory_mib } = *seen;
     let grown = memory_mib.saturating_sub(before_mib);
     run.report.note(format!("most records in flight: {in_flight}; memory +{grown} MiB"));
+    run.report
+        .note(format!("held back for {held_s:.1} s; most that waited for the archive: {waiting} bytes"));
     run.report.prove("partitions paused at once", paused as u64, 1);
+    run.report.prove("tenths of a second held back", (held_s * 10.0) as u64, 5);
+    run.report.expect(told, || "held back, and /readyz does not say so".into());
+    run.report.expect(engine.log().contains("held_back"), || "held back, and the log does not say so".into());
     let most = limits::IN_FLIGHT_RECORDS.max + partitions * TURN_MOST;
     run.report
         .expect(in_flight as u64 <= most, || format!("{in_flight} records in flight, {most} are allowed"));
@@ -116,7 +132,7 @@ fn commits(run: &mut Run) {
     let records = backlog(run, &trial, beds, seconds, |a| a.frame.waves.clear());
     engine.start();
     let before = engine.memory_mib();
-    let seen = look(&engine, records, LIMIT);
+    let seen = look(&engine, records, "transactions", LIMIT);
     run.report.prove("outputs held up", acted(&log), 1_000);
     run.report.note(format!("records in the backlog: {records}"));
     judge(run, &engine, &seen, before, options.partitions as u64);
@@ -134,7 +150,7 @@ fn archive(run: &mut Run) {
     let records = backlog(run, &trial, beds, seconds, |_| ());
     engine.start();
     let before = engine.memory_mib();
-    let seen = look(&engine, records, Duration::from_secs(run.pick(30, 120)));
+    let seen = look(&engine, records, "archive", Duration::from_secs(run.pick(30, 120)));
     run.report.prove("files held up", acted(&log), 10);
     run.report.note(format!("records in the backlog: {records}"));
     judge(run, &engine, &seen, before, options.partitions as u64);

@@ -59,16 +59,14 @@ impl Broker {
 
     /// As [`Broker::start_proxied`], the proxy at another address of this machine.
     pub fn start_proxied_at(host: &str) -> Self {
-        start_with(1, &[], Some(host)).pop().expect("one broker was asked for")
+        let kind = Kind { long_lived: false, proxied: Some(host) };
+        start_with(1, &[], kind).pop().expect("one broker was asked for")
     }
 
     /// As [`Broker::start`], compiled as well as a broker in production is, for measurements that take minutes.
     pub fn start_long_lived() -> Self {
-        let mut broker = Self::start();
-        broker.stop();
-        broker.long_lived = true;
-        broker.restart();
-        broker
+        let kind = Kind { long_lived: true, proxied: None };
+        start_with(1, &[], kind).pop().expect("one broker was asked for")
     }
 
     /// The proxy before this broker; the broker advertises it to whoever comes through it.
@@ -194,16 +192,25 @@ impl Broker {
     }
 }
 
-/// Starts a quorum of `nodes`; a port that somebody else took meanwhile is worth two further tries.
-pub(super) fn start(nodes: usize, extra: &[(&str, &str)]) -> Vec<Broker> {
-    start_with(nodes, extra, None)
+/// What brokers are started for.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Kind<'a> {
+    /// For minutes, so that compiling them well pays.
+    pub long_lived: bool,
+    /// Each behind a proxy of its own at this address.
+    pub proxied: Option<&'a str>,
 }
 
-/// As [`start`], each broker behind a proxy of its own at this address if there is one.
-pub(super) fn start_with(nodes: usize, extra: &[(&str, &str)], proxied: Option<&str>) -> Vec<Broker> {
+/// Starts a quorum of `nodes`; a port that somebody else took meanwhile is worth two further tries.
+pub(super) fn start(nodes: usize, extra: &[(&str, &str)]) -> Vec<Broker> {
+    start_with(nodes, extra, Kind::default())
+}
+
+/// As [`start`], brokers of this kind.
+pub(super) fn start_with(nodes: usize, extra: &[(&str, &str)], kind: Kind<'_>) -> Vec<Broker> {
     let mut last = String::new();
     for _ in 0..3 {
-        match try_start(nodes, extra, proxied) {
+        match try_start(nodes, extra, kind) {
             Ok(brokers) => return brokers,
             Err(why) => last = why,
         }
@@ -214,7 +221,8 @@ pub(super) fn start_with(nodes: usize, extra: &[(&str, &str)], proxied: Option<&
     panic!("{last}");
 }
 
-fn try_start(nodes: usize, extra: &[(&str, &str)], proxied: Option<&str>) -> Result<Vec<Broker>, String> {
+fn try_start(nodes: usize, extra: &[(&str, &str)], kind: Kind<'_>) -> Result<Vec<Broker>, String> {
+    let Kind { long_lived, proxied } = kind;
     assert!(nodes > 0, "a cluster has at least one broker");
     let jars = jars::folder();
     let ports = free_ports(3 * nodes);
@@ -231,7 +239,7 @@ fn try_start(nodes: usize, extra: &[(&str, &str)], proxied: Option<&str>) -> Res
         std::fs::write(dir.path().join("server.properties"), text).map_err(|e| e.to_string())?;
         std::fs::write(dir.path().join("log4j2.properties"), LOG4J).map_err(|e| e.to_string())?;
         let (port, jars) = (brokers[id - 1], jars.clone());
-        started.push(Broker { running: None, dir, jars, port, heap_mib, long_lived: false, nodes, proxy });
+        started.push(Broker { running: None, dir, jars, port, heap_mib, long_lived, nodes, proxy });
     }
     for broker in &mut started {
         broker.format(&cluster_id);

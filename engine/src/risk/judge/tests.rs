@@ -146,7 +146,7 @@ fn silence_is_met_only_when_told() {
 
 fn news2(r: &Room) -> ScoreResult {
     let spec: &ScoreSpec = score::SCORES.iter().find(|s| s.name == "news2").unwrap();
-    (spec.evaluate_with)(&r.values, s(0.0), &score::Params::default())
+    (spec.evaluate)(&r.values, s(0.0))
 }
 
 fn charted(r: &mut Room, rate: f64) {

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use auscult_operators::score::{Params, SCORES};
+use auscult_operators::score::SCORES;
 use auscult_operators::signal::{EventTime, Frame, PatientId, SourceId, Values};
 
 use super::*;
@@ -34,7 +34,7 @@ fn score() -> Effect {
         id: "id".into(),
         patient: "p".into(),
         event_time_us: time.micros(),
-        result: (SCORES[0].evaluate_with)(&Values::default(), time, &Params::default()),
+        result: (SCORES[0].evaluate)(&Values::default(), time),
         config_hash: String::new(),
         build: String::new(),
         intended_use: INTENDED_USE.into(),

@@ -21,6 +21,29 @@ pub(crate) fn swift(config: &mut ClientConfig) {
         .set("socket.timeout.ms", "10000");
 }
 
+/// Keys that Auscult must set itself, and where what they mean stands: a client of another name, group or way of
+/// committing would tell things twice, or not at all.
+const OWN: &[(&str, &str)] = &[
+    ("bootstrap.servers", "set `kafka.brokers`"),
+    ("metadata.broker.list", "set `kafka.brokers`"),
+    // By it the members of the group know each other's instances.
+    ("client.id", "set `kafka.instance`"),
+    ("group.instance.id", "set `kafka.instance`"),
+    ("group.id", "set `kafka.group`"),
+    ("transactional.id", "it is made of `kafka.group` and `kafka.instance`"),
+    ("session.timeout.ms", "set `kafka.session_timeout_ms`"),
+    ("enable.auto.commit", "offsets are committed with the outputs"),
+    ("enable.auto.offset.store", "offsets are committed with the outputs"),
+    ("enable.idempotence", "outputs are told in transactions"),
+    ("auto.offset.reset", "a partition begins where its group stands"),
+    ("isolation.level", "what was taken back is never read"),
+];
+
+/// Why a user's key is refused, if it is one that Auscult must set itself: what to do instead.
+pub(crate) fn refused(key: &str) -> Option<&'static str> {
+    OWN.iter().find(|own| own.0 == key).map(|own| own.1)
+}
+
 /// A client configuration: our settings first, the user's librdkafka keys over them.
 ///
 /// # Errors

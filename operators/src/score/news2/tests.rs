@@ -244,7 +244,7 @@ fn who_gets_no_score_and_what_is_assumed() {
         if let Some(code) = pregnant {
             put(&mut values, "pregnant", code, 100, 1.0);
         }
-        let result = evaluate_with(&values, t(1), params);
+        let result = assess(&values, t(1), params);
         let said = result.reason.clone().unwrap_or_else(|| result.assumptions.join("; "));
         assert_eq!(said, expected, "{age:?} {pregnant:?}");
         let invalid = result.reason.is_some();
