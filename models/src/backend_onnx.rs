@@ -1,15 +1,18 @@
 //! The ONNX back end: the only file that knows ONNX Runtime and the `ort` crate.
 //! In: the bytes of a graph, rows of float32 columns. Out: one number a row, or why there is none.
 //!
-//! One thread, one row at a time, basic graph optimisation only: the same row gives the same bits on one machine.
+//! One thread, fixed shapes, basic graph optimisation only: the same row gives the same bits on one machine.
 
 use std::path::PathBuf;
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 use ort::environment::Environment;
 use ort::logging::LogLevel;
-use ort::session::{Session, builder::GraphOptimizationLevel};
-use ort::value::{Outlet, TensorElementType, TensorRef};
+use ort::memory::Allocator;
+use ort::session::{
+    HasSelectedOutputs, OutputSelector, RunOptions, Session, builder::GraphOptimizationLevel,
+};
+use ort::value::{Outlet, Tensor, TensorElementType};
 use serde::Serialize;
 use thiserror::Error;
 
@@ -146,11 +149,22 @@ fn version(library: &[u8]) -> Option<String> {
 }
 
 /// A graph that is loaded and fits its manifest.
-#[derive(Debug)]
 pub struct OnnxNetwork {
     session: Session,
     output: String,
     index: usize,
+    one: Tensors,
+    /// For as many rows as are asked at once, if the graph takes any number.
+    several: Option<Tensors>,
+}
+
+/// Input and output of a fixed number of rows. They lie in tensors made once: that is quick, and the `ort` crate
+/// (2.0.0-rc.14) loses some 300 bytes for each output that it lets ONNX Runtime make.
+struct Tensors {
+    rows: usize,
+    input: Tensor<f32>,
+    /// Asks for the one output, into its tensor.
+    options: RunOptions<HasSelectedOutputs>,
 }
 
 impl OnnxNetwork {
@@ -162,10 +176,56 @@ impl OnnxNetwork {
         let fail = |reason: String| ModelError::Load { name: manifest.name.clone(), reason };
         graph_file::inspect(bytes).map_err(|e| fail(e.to_string()))?;
         let session = session(runtime, bytes).map_err(|e| fail(e.to_string()))?;
-        compare(&session, manifest)?;
+        let answer = compare(&session, manifest)?;
         let place = manifest.output.as_ref();
         let (output, index) = place.map_or((String::new(), 0), |o| (o.name.clone(), o.index));
-        Ok(Self { session, output, index })
+        let any_rows = session.inputs().first().and_then(shape).is_some_and(|s| s.first() == Some(&-1));
+        let tensors =
+            |rows| Tensors::new(rows, manifest.columns(), &output, &answer).map_err(|e| fail(e.to_string()));
+        let one = tensors(1)?;
+        let several = any_rows.then(|| tensors(1 + manifest.inputs.len())).transpose()?;
+        Ok(Self { session, one, several, output, index })
+    }
+}
+
+impl Tensors {
+    /// For so many rows, of a graph that answers one of them in this shape.
+    fn new(rows: usize, columns: usize, output: &str, answer: &[i64]) -> ort::Result<Self> {
+        let input = Tensor::from_array(([rows, columns], vec![f32::NAN; rows * columns]))?;
+        let mut shape = answer.to_vec();
+        shape[0] = rows as i64;
+        let mut into = Tensor::<f32>::new(&Allocator::default(), shape)?;
+        into.extract_tensor_mut().1.fill(f32::NAN);
+        let only = OutputSelector::no_default().with(output).preallocate(output, into);
+        Ok(Self { rows, input, options: RunOptions::new()?.with_outputs(only) })
+    }
+
+    /// Runs the graph on these rows.
+    fn run(
+        &mut self,
+        session: &mut Session,
+        (output, index): (&str, usize),
+        columns: &[f64],
+        out: &mut [f64],
+    ) -> Result<(), Failure> {
+        let fail = |e: ort::Error| Failure::Runtime(e.to_string());
+        for (to, from) in self.input.extract_tensor_mut().1.iter_mut().zip(columns) {
+            *to = *from as f32;
+        }
+        let inputs = ort::inputs![&self.input];
+        let mut outputs = session.run_with_options(inputs, &self.options).map_err(fail)?;
+        let answer = outputs.get_mut(output).ok_or_else(|| Failure::Runtime("no output".into()))?;
+        let (shape, data) = answer.try_extract_tensor_mut::<f32>().map_err(fail)?;
+        let each = data.len() / self.rows;
+        if each <= index {
+            return Err(Failure::Shape { found: shape.to_vec(), index });
+        }
+        for (out, line) in out.iter_mut().zip(data.chunks(each)) {
+            *out = f64::from(line[index]);
+        }
+        // What one row was answered never stands as the answer of another.
+        data.fill(f32::NAN);
+        Ok(())
     }
 }
 
@@ -179,9 +239,9 @@ fn session(runtime: &Runtime, bytes: &[u8]) -> ort::Result<Session> {
         .commit_from_memory(bytes)
 }
 
-/// Refuses a graph that is not what the manifest says.
-fn compare(session: &Session, manifest: &Manifest) -> Result<(), ModelError> {
-    let differ = |what, found: String, expected: String| {
+/// Refuses a graph that is not what the manifest says. Gives the shape of the output for one row.
+fn compare(session: &Session, manifest: &Manifest) -> Result<Vec<i64>, ModelError> {
+    let differ = |what, found: String, expected: String| -> Result<Vec<i64>, ModelError> {
         Err(ModelError::Graph { name: manifest.name.clone(), what, found, expected })
     };
     let opset = session.opset_for_domain("").map_or("none".into(), |v| v.to_string());
@@ -200,15 +260,11 @@ fn compare(session: &Session, manifest: &Manifest) -> Result<(), ModelError> {
         let names: Vec<_> = session.outputs().iter().map(|o| o.name()).collect();
         return differ("the output", format!("{names:?}"), format!("{name:?}"));
     };
-    let fits = match shape(output) {
-        Some([-1 | 1, n]) => *n > index as i64,
-        Some([-1 | 1]) => index == 0,
-        _ => false,
-    };
-    if !fits {
-        return differ("the output", describe(output), format!("float32 [any or 1, more than {index}]"));
+    match shape(output) {
+        Some([-1 | 1, n]) if *n > index as i64 => Ok(vec![1, *n]),
+        Some([-1 | 1]) if index == 0 => Ok(vec![1]),
+        _ => differ("the output", describe(output), format!("float32 [any or 1, more than {index}]")),
     }
-    Ok(())
 }
 
 /// Shape of a float32 tensor; -1 is open.
@@ -226,18 +282,19 @@ fn describe(end: &Outlet) -> String {
 
 impl Network for OnnxNetwork {
     fn run(&mut self, columns: &[f64]) -> Result<f64, Failure> {
-        let columns: Vec<f32> = columns.iter().map(|v| *v as f32).collect();
-        let fail = |e: ort::Error| Failure::Runtime(e.to_string());
-        let input = TensorRef::from_array_view(([1, columns.len()], columns.as_slice())).map_err(fail)?;
-        let outputs = self.session.run(ort::inputs![input]).map_err(fail)?;
-        let output = outputs.get(&self.output).ok_or_else(|| Failure::Runtime("no output".into()))?;
-        let (shape, data) = output.try_extract_tensor::<f32>().map_err(fail)?;
-        // One row was asked: [1, n], or [1] for a column without a name.
-        let one_row = shape.first() == Some(&1) && shape.len() <= 2;
-        match data.get(self.index) {
-            Some(value) if one_row => Ok(f64::from(*value)),
-            _ => Err(Failure::Shape { found: shape.to_vec(), index: self.index }),
+        let mut out = [f64::NAN];
+        let Self { session, one, output, index, .. } = self;
+        one.run(session, (output, *index), columns, &mut out)?;
+        Ok(out[0])
+    }
+
+    fn run_rows(&mut self, columns: &[f64], out: &mut [f64]) -> Result<(), Failure> {
+        let Self { session, several, output, index, .. } = self;
+        if let Some(several) = several.as_mut().filter(|s| s.rows == out.len()) {
+            return several.run(session, (output, *index), columns, out);
         }
+        let width = (columns.len() / out.len().max(1)).max(1);
+        columns.chunks(width).zip(out).try_for_each(|(row, out)| self.run(row).map(|p| *out = p))
     }
 }
 

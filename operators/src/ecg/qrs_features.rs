@@ -11,6 +11,7 @@ use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
+use super::qrs_flutter::share;
 use crate::filter::dispatch::{Kernel, fetch};
 use crate::signal::Hertz;
 use crate::window::{bits, tame};
@@ -82,6 +83,8 @@ pub(super) struct Ahead {
     pub(super) values: [f32; BLOCK],
     /// Magnitude of the slow slope in mV.
     pub(super) changes: [f32; BLOCK],
+    /// The shares of these, see [`share`].
+    pub(super) shares: [f32; BLOCK],
     /// A bit for each sample whose energy lies above, or below, that of the sample before.
     pub(super) rises: u64,
     pub(super) falls: u64,
@@ -93,7 +96,8 @@ impl Ahead {
     pub(super) const EMPTY: Self = {
         let (sums, energies) = ([0; REACH + BLOCK], [0; REACH + BLOCK]);
         let none = [0.0; BLOCK];
-        Self { sums, energies, values: none, changes: none, rises: 0, falls: 0, reach: 0 }
+        let (values, changes, shares) = (none, none, none);
+        Self { sums, energies, values, changes, shares, rises: 0, falls: 0, reach: 0 }
     };
 }
 
@@ -145,6 +149,7 @@ impl Ahead {
         for i in 0..BLOCK {
             let change = a[i].wrapping_sub(b[i]).wrapping_sub(c[i].wrapping_sub(d[i]));
             self.changes[i] = (change as f32 / scale).abs();
+            self.shares[i] = share(self.changes[i]);
         }
     }
 }

@@ -51,6 +51,6 @@ pub struct Run<'a> {
 impl Run<'_> {
     /// Event time of sample `i` of this run.
     pub fn time_of(&self, i: usize) -> EventTime {
-        EventTime::from_micros(self.start.micros() + (i as f64 * 1e6 / self.rate.get()).round() as i64)
+        EventTime::from_micros(self.start.micros() + nearest(i as f64 * 1e6 / self.rate.get()))
     }
 }
