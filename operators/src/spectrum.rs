@@ -3,6 +3,7 @@
 
 pub mod band_power;
 pub mod fft;
+pub mod low_welch;
 pub mod stockham;
 pub mod welch;
 pub mod window_spectrum;

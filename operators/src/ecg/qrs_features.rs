@@ -12,7 +12,7 @@ use std::ops::Range;
 use serde::{Deserialize, Serialize};
 
 use super::qrs_flutter::share;
-use crate::filter::dispatch::{Kernel, fetch};
+use crate::filter::dispatch::{Kernel, fetch, widest};
 use crate::signal::Hertz;
 use crate::window::{bits, tame};
 
@@ -315,32 +315,24 @@ impl Features {
         let around = (middle - samples(BASELINE_S), (middle + samples(BASELINE_S)).min(last));
         let base =
             self.sum(around.1).wrapping_sub(self.sum(around.0)) as f32 / (around.1 - around.0).max(1) as f32;
-        let mut sums = [0.0_f32; SEARCHED];
+        let mut sums = [0; SEARCHED];
         let sums = &mut sums[..((to - from + 1) as usize).min(SEARCHED)];
         self.sums_around(from, half, sums);
-        let mut high = (from, f32::MIN);
-        let mut low = (from, f32::MAX);
-        for (i, &y) in (from..).zip(&*sums) {
-            if y > high.1 {
-                high = (i, y);
-            }
-            if y < low.1 {
-                low = (i, y);
-            }
-        }
+        let (low, high) = widest(Extremes(sums));
         let width = (2 * half + 1) as f32;
-        let up = ((high.1 / width - base) / STEPS).max(0.0);
-        let down = ((base - low.1 / width) / STEPS).max(0.0);
+        let up = ((high as f32 / width - base) / STEPS).max(0.0);
+        let down = ((base - low as f32 / width) / STEPS).max(0.0);
         let upward = up * (1.0 + polarity) >= down * (1.0 - polarity);
         let (main, sign, height, opposite) =
-            if upward { (high.0, 1.0, up, down) } else { (low.0, -1.0, down, up) };
-        let height_at = |i: i64| sign * (sums[(i - from) as usize] / width - base) / STEPS;
+            if upward { (high, 1.0, up, down) } else { (low, -1.0, down, up) };
+        let main = from + sums.iter().position(|s| *s == main).unwrap_or_default() as i64;
+        let height_at = |i: i64| sign * (sums[(i - from) as usize] as f32 / width - base) / STEPS;
         let index = first_lobe(from, main, height, height_at);
         Deflection { index, height: sign * height, opposite }
     }
 
     /// Sums of the samples up to `half` before and after each one from `from` on.
-    fn sums_around(&self, from: i64, half: i64, out: &mut [f32]) {
+    fn sums_around(&self, from: i64, half: i64, out: &mut [i32]) {
         let width = 2 * half as usize + 1;
         let mut line = [0; SEARCHED + WIDEST];
         let line = &mut line[..out.len() + width.min(WIDEST)];
@@ -349,7 +341,7 @@ impl Features {
         now.copy_from_slice(&self.sums[first..first + now.len()]);
         later.copy_from_slice(&self.sums[..later.len()]);
         for (out, (before, to)) in out.iter_mut().zip(line.iter().zip(&line[width..])) {
-            *out = to.wrapping_sub(*before) as f32;
+            *out = to.wrapping_sub(*before);
         }
     }
 
@@ -361,6 +353,17 @@ impl Features {
     #[inline]
     fn energy_sum(&self, i: i64) -> u32 {
         self.energies[i as usize & (self.energies.len() - 1)]
+    }
+}
+
+/// The least and the greatest of some numbers.
+struct Extremes<'a>(&'a [i32]);
+
+impl Kernel for Extremes<'_> {
+    type Out = (i32, i32);
+    #[inline(always)]
+    fn run(self) -> (i32, i32) {
+        self.0.iter().fold((i32::MAX, i32::MIN), |(low, high), x| (low.min(*x), high.max(*x)))
     }
 }
 

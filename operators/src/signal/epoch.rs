@@ -2,6 +2,7 @@
 //! In: built by the align hop. Out: per channel the contiguous runs of samples in canonical units, and every
 //! observation still valid.
 
+use super::time::nearest;
 use super::{ChannelId, EventTime, Hertz, Span, Values};
 
 /// What an operator sees of one second of one patient.

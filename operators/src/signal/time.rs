@@ -79,7 +79,7 @@ impl Span {
 /// ```
 /// use auscult_operators::signal::time::nearest;
 /// assert_eq!([0.5, -0.5, 1.4, -2.5, 0.499_999_999_999_999_94].map(nearest), [1, -1, 1, -3, 0]);
-/// assert_eq!([f64::NAN, f64::INFINITY, 9_007_199_254_740_993.0].map(nearest), [0, i64::MAX, 1 << 53]);
+/// assert_eq!([f64::NAN, f64::INFINITY, 9_007_199_254_740_992.0].map(nearest), [0, i64::MAX, 1 << 53]);
 /// ```
 #[inline]
 pub fn nearest(x: f64) -> i64 {

@@ -31,6 +31,8 @@ pub struct Bins {
 pub(super) trait Element:
     Copy + Add<Output = Self> + Sub<Output = Self> + Mul<f64, Output = Self>
 {
+    /// A coefficient of its precision.
+    type Turn: Copy;
     /// Nothing.
     const ZERO: Self;
     /// Minus i times.
@@ -38,10 +40,11 @@ pub(super) trait Element:
     /// With the other sign of the imaginary part.
     fn conj(self) -> Self;
     /// Times one coefficient.
-    fn turned(self, by: Bin) -> Self;
+    fn turned(self, by: Self::Turn) -> Self;
 }
 
 impl Element for Bin {
+    type Turn = Bin;
     const ZERO: Self = Bin::new(0.0, 0.0);
     #[inline(always)]
     fn back(self) -> Self {
@@ -92,6 +95,7 @@ impl Mul<f64> for Bins {
 }
 
 impl Element for Bins {
+    type Turn = Bin;
     const ZERO: Self = Self { re: [0.0; ABREAST], im: [0.0; ABREAST] };
     #[inline(always)]
     fn back(self) -> Self {
@@ -110,27 +114,111 @@ impl Element for Bins {
     }
 }
 
+/// A coefficient in single precision.
+pub(super) type Turn = Complex<f32>;
+
+/// One coefficient of each of `N` signals, in single precision.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Lanes<const N: usize> {
+    /// Real parts.
+    pub(super) re: [f32; N],
+    /// Imaginary parts.
+    pub(super) im: [f32; N],
+}
+
+/// One operation for every signal.
+#[inline(always)]
+fn single<const N: usize>(f: impl Fn(usize) -> f32) -> [f32; N] {
+    let mut out = [0.0; N];
+    for (l, o) in out.iter_mut().enumerate() {
+        *o = f(l);
+    }
+    out
+}
+
+impl<const N: usize> Add for Lanes<N> {
+    type Output = Self;
+    #[inline(always)]
+    fn add(self, b: Self) -> Self {
+        Self { re: single(|l| self.re[l] + b.re[l]), im: single(|l| self.im[l] + b.im[l]) }
+    }
+}
+
+impl<const N: usize> Sub for Lanes<N> {
+    type Output = Self;
+    #[inline(always)]
+    fn sub(self, b: Self) -> Self {
+        Self { re: single(|l| self.re[l] - b.re[l]), im: single(|l| self.im[l] - b.im[l]) }
+    }
+}
+
+impl<const N: usize> Mul<f64> for Lanes<N> {
+    type Output = Self;
+    #[inline(always)]
+    fn mul(self, k: f64) -> Self {
+        let k = k as f32;
+        Self { re: single(|l| self.re[l] * k), im: single(|l| self.im[l] * k) }
+    }
+}
+
+impl<const N: usize> Element for Lanes<N> {
+    type Turn = Turn;
+    const ZERO: Self = Self { re: [0.0; N], im: [0.0; N] };
+    #[inline(always)]
+    fn back(self) -> Self {
+        Self { re: self.im, im: single(|l| -self.re[l]) }
+    }
+    #[inline(always)]
+    fn conj(self) -> Self {
+        Self { re: self.re, im: single(|l| -self.im[l]) }
+    }
+    #[inline(always)]
+    fn turned(self, by: Turn) -> Self {
+        Self {
+            re: single(|l| self.re[l] * by.re - self.im[l] * by.im),
+            im: single(|l| self.re[l] * by.im + self.im[l] * by.re),
+        }
+    }
+}
+
 /// A transform of one length: tables and working memory.
 #[derive(Debug)]
 pub struct ComplexFft {
     len: usize,
-    stages: Vec<Stage>,
+    stages: Vec<Stage<Bin>>,
     spare: Vec<Bin>,
     spare_abreast: Vec<Bins>,
 }
 
 /// One factor of the length.
 #[derive(Debug)]
-struct Stage {
+pub(super) struct Stage<T> {
     radix: usize,
     /// Distance of the samples that are combined, in groups: what remains of the length.
     rest: usize,
     /// Samples that share a turn: product of the factors before.
     stride: usize,
     /// For each of the `rest` groups the turns of all outputs but the first.
-    turns: Vec<Bin>,
+    turns: Vec<T>,
     /// Turns by multiples of a `radix`-th, for factors without a formula.
-    roots: Vec<Bin>,
+    roots: Vec<T>,
+}
+
+/// The factors of a length, those with a formula in the order given.
+pub(super) fn stages<T>(len: usize, order: [usize; 4], turn: impl Fn(usize, usize) -> T) -> Vec<Stage<T>> {
+    let (mut rest, mut stride, mut stages) = (len, 1, Vec::new());
+    while rest > 1 {
+        let small = order.into_iter().find(|&r| rest.is_multiple_of(r));
+        let radix = small.or_else(|| (7..rest).find(|&r| rest.is_multiple_of(r))).unwrap_or(rest);
+        let n = rest;
+        rest /= radix;
+        let turn = &turn;
+        let turns = (0..rest).flat_map(|p| (1..radix).map(move |k| turn(p * k, n))).collect();
+        let roots = (0..radix).map(|k| turn(k, radix)).collect();
+        stages.push(Stage { radix, rest, stride, turns, roots });
+        stride *= radix;
+    }
+    stages
 }
 
 /// exp(-2 pi i k / n).
@@ -149,17 +237,7 @@ impl ComplexFft {
     /// assert!(x.iter().all(|b| (b - 1.0).norm_sqr() < 1e-30));
     /// ```
     pub fn new(len: usize) -> Self {
-        let (mut rest, mut stride, mut stages) = (len, 1, Vec::new());
-        while rest > 1 {
-            let small = [4, 2, 3, 5].into_iter().find(|&r| rest.is_multiple_of(r));
-            let radix = small.or_else(|| (7..rest).find(|&r| rest.is_multiple_of(r))).unwrap_or(rest);
-            let n = rest;
-            rest /= radix;
-            let turns = (0..rest).flat_map(|p| (1..radix).map(move |k| turn(p * k, n))).collect();
-            let roots = (0..radix).map(|k| turn(k, radix)).collect();
-            stages.push(Stage { radix, rest, stride, turns, roots });
-            stride *= radix;
-        }
+        let stages = stages(len, [4, 2, 3, 5], turn);
         Self { len, stages, spare: Vec::new(), spare_abreast: Vec::new() }
     }
 
@@ -167,7 +245,7 @@ impl ComplexFft {
     pub fn forward(&mut self, samples: &mut [Bin]) {
         if samples.len() == self.len {
             self.spare.resize(self.len, Bin::ZERO);
-            run(&self.stages, samples, &mut self.spare);
+            transform(&self.stages, samples, &mut self.spare);
         }
     }
 
@@ -176,13 +254,14 @@ impl ComplexFft {
     pub(super) fn forward_abreast(&mut self, samples: &mut [Bins]) {
         if samples.len() == self.len {
             self.spare_abreast.resize(self.len, Bins::ZERO);
-            run(&self.stages, samples, &mut self.spare_abreast);
+            transform(&self.stages, samples, &mut self.spare_abreast);
         }
     }
 }
 
+/// Transforms in place, with spare memory as long. To be called from within a kernel, so that it goes wide.
 #[inline(always)]
-fn run<E: Element>(stages: &[Stage], samples: &mut [E], spare: &mut [E]) {
+pub(super) fn transform<E: Element>(stages: &[Stage<E::Turn>], samples: &mut [E], spare: &mut [E]) {
     let (mut from, mut to) = (samples, spare);
     for stage in stages {
         stage.run(from, to);
@@ -194,9 +273,9 @@ fn run<E: Element>(stages: &[Stage], samples: &mut [E], spare: &mut [E]) {
     }
 }
 
-impl Stage {
+impl<T: Copy> Stage<T> {
     #[inline(always)]
-    fn run<E: Element>(&self, x: &[E], y: &mut [E]) {
+    fn run<E: Element<Turn = T>>(&self, x: &[E], y: &mut [E]) {
         match self.radix {
             2 => self.pass::<E, 2, Two>(x, y),
             3 => self.pass::<E, 3, Three>(x, y),
@@ -207,7 +286,7 @@ impl Stage {
     }
 
     #[inline(always)]
-    fn pass<E: Element, const R: usize, C: Combine<E, R>>(&self, x: &[E], y: &mut [E]) {
+    fn pass<E: Element<Turn = T>, const R: usize, C: Combine<E, R>>(&self, x: &[E], y: &mut [E]) {
         let s = self.stride;
         let groups = y.chunks_exact_mut(R * s).zip(self.turns.chunks_exact(R - 1));
         for (p, (out, turns)) in groups.enumerate() {
@@ -215,15 +294,19 @@ impl Stage {
             for (j, row) in rows.iter_mut().enumerate() {
                 *row = &x[s * (p + self.rest * j)..][..s];
             }
+            let (mut outs, mut rest): ([&mut [E]; R], _) = (std::array::from_fn(|_| Default::default()), out);
+            for row in &mut outs {
+                (*row, rest) = rest.split_at_mut(s);
+            }
             for q in 0..s {
                 let mut a = [E::ZERO; R];
                 for j in 0..R {
                     a[j] = rows[j][q];
                 }
                 let b = C::combine(a);
-                out[q] = b[0];
+                outs[0][q] = b[0];
                 for k in 1..R {
-                    out[q + s * k] = b[k].turned(turns[k - 1]);
+                    outs[k][q] = b[k].turned(turns[k - 1]);
                 }
             }
         }
@@ -231,7 +314,7 @@ impl Stage {
 
     /// The definition, for factors without a formula.
     #[inline(always)]
-    fn slow_pass<E: Element>(&self, x: &[E], y: &mut [E]) {
+    fn slow_pass<E: Element<Turn = T>>(&self, x: &[E], y: &mut [E]) {
         let (r, s) = (self.radix, self.stride);
         let groups = y.chunks_exact_mut(r * s).zip(self.turns.chunks_exact(r - 1));
         for (p, (out, turns)) in groups.enumerate() {
