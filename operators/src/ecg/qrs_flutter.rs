@@ -85,20 +85,21 @@ impl FlutterWatch {
     pub fn slopes(&mut self, magnitudes: &[f32], shares: &[f32], every: usize) {
         let n = magnitudes.len().min(shares.len());
         let (magnitudes, shares) = (&magnitudes[..n], &shares[..n]);
-        let (mut at, block) = (0, PER_BLOCK as usize * every);
+        let mut at = 0;
         while at < n {
-            // A whole block at a time where none is open.
-            if self.filled == 0 && n - at > block - every {
-                let rows = (&magnitudes[at..], &shares[at..]);
-                // Lengths that are known are taken apart; the last one stands for all.
-                self.open = match every {
-                    1 => whole::<1>(rows, every),
-                    2 => whole::<2>(rows, every),
-                    5 => whole::<5>(rows, every),
-                    _ => whole::<0>(rows, every),
-                };
+            // A whole block at a time where none is open, for the lengths of usual rates.
+            let rows = (&magnitudes[at..], &shares[at..]);
+            let whole = match every {
+                _ if self.filled > 0 => None,
+                1 => whole::<1, 5>(rows),
+                2 => whole::<2, 9>(rows),
+                5 => whole::<5, 21>(rows),
+                _ => None,
+            };
+            if let Some(block) = whole {
+                self.open = block;
                 self.close();
-                at += block;
+                at += PER_BLOCK as usize * every;
             } else {
                 self.take(magnitudes[at], shares[at]);
                 at += every;
@@ -160,19 +161,17 @@ pub fn share(magnitude: f32) -> f32 {
     magnitude / PER_BLOCK as f32
 }
 
-/// A block of every `EVERY`-th slope, or, if that is zero, of every so many.
+/// A block of every `EVERY`-th slope, the last of which is number `LEN - 1`, if so many are there.
 #[inline(always)]
-fn whole<const EVERY: usize>((slopes, shares): (&[f32], &[f32]), every: usize) -> Block {
-    let every = if EVERY == 0 { every } else { EVERY };
-    let len = (PER_BLOCK as usize - 1) * every + 1;
-    let (slopes, shares) = (&slopes[..len], &shares[..len]);
+fn whole<const EVERY: usize, const LEN: usize>((slopes, shares): (&[f32], &[f32])) -> Option<Block> {
+    let (slopes, shares) = (slopes.first_chunk::<LEN>()?, shares.first_chunk::<LEN>()?);
     let mut block = Block::default();
     for k in 0..PER_BLOCK as usize {
-        let m = slopes[k * every];
-        block.mean += shares[k * every];
+        let m = slopes[k * EVERY];
+        block.mean += shares[k * EVERY];
         block.peak = if m > block.peak { m } else { block.peak };
     }
-    block
+    Some(block)
 }
 
 #[cfg(test)]

@@ -119,9 +119,9 @@ impl RealFft {
 #[inline(always)]
 fn apart<E: Element<Turn = Bin>>(low: E, high: E, turn: Bin) -> (E, E) {
     let (a, b) = (low, high.conj());
-    let even = (a + b) * 0.5;
+    let even = (a + b).times(0.5);
     // The odd part: (a - b) / 2i, turned by its half-sample delay.
-    let odd = ((a - b) * 0.5).back().turned(turn);
+    let odd = (a - b).times(0.5).back().turned(turn);
     (even + odd, (even - odd).conj())
 }
 

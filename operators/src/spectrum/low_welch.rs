@@ -5,7 +5,7 @@
 //! each segment even and odd samples are packed as real and imaginary parts; of that signal even and odd places are
 //! transformed side by side, so that four segments are eight lanes, and put together for the frequencies asked for.
 
-use super::stockham::{Element, Lanes, Stage, Turn, stages, transform, turn};
+use super::stockham::{Element, Lanes, Stage, Turn, stages, transform_lanes, turn};
 use crate::filter::dispatch::{Kernel, widest};
 use crate::signal::{Hertz, Missing};
 
@@ -131,7 +131,7 @@ impl Kernel for Abreast<'_> {
     fn run(self) {
         let Self { welch, samples, density } = self;
         welch.pack(samples);
-        transform(&welch.stages, &mut welch.packed, &mut welch.spare);
+        transform_lanes(&welch.stages, &mut welch.packed, &mut welch.spare);
         welch.add_powers(density);
     }
 }
@@ -170,59 +170,45 @@ impl LowWelch {
     #[inline(always)]
     fn add_powers(&self, density: &mut [f64]) {
         let (half, quarter) = (self.len / 2, self.len / 4);
-        // Of the packed signal the coefficient `j`, and the one half its length later.
-        let both = |j: usize| {
-            let (even, odd) = self.packed[j].apart();
-            let odd = odd.turned(self.halves[j]);
-            (even + odd, even - odd)
-        };
-        let (first, middle) = both(0);
-        let mut ends = [0.0_f32; 2];
+        let first = &self.packed[0];
+        let mut ends = [[0.0_f32; ABREAST]; 2];
         for l in 0..ABREAST {
-            let (re, im) = (first.re[l], first.im[l]);
-            ends[0] += (re + im) * (re + im);
-            ends[1] += (re - im) * (re - im);
+            let zero = first.of(l) + first.of(ABREAST + l);
+            ends[0][l] = (zero.re + zero.im) * (zero.re + zero.im);
+            ends[1][l] = (zero.re - zero.im) * (zero.re - zero.im);
         }
         for (at, end) in [(0, ends[0]), (half, ends[1])] {
             if let Some(d) = density.get_mut(at) {
-                *d += 4.0 * f64::from(end);
+                *d += 4.0 * f64::from(total(end));
             }
         }
+        // Of the packed signal the coefficients `k` and, as far from its end, `half - k`; of the even and odd places those
+        // of `k` and `quarter - k`, and those of zero for a quarter.
         for k in 1..density.len().min(quarter + 1) {
-            let low = if k == quarter { middle } else { both(k).0 };
-            let high = both(quarter - k).1.conj();
-            let even = low + high;
-            let odd = (low - high).back().turned(self.turns[k]);
-            density[k] += f64::from((even + odd).power());
+            let (before, after) = (k % quarter, quarter - k);
+            let (a, b) = (&self.packed[before], &self.packed[after]);
+            let (turn_a, turn_b, turn) = (self.halves[k], self.halves[after], self.turns[k]);
+            let mut powers = [[0.0_f32; ABREAST]; 2];
+            for l in 0..ABREAST {
+                let low = a.of(l) + a.of(ABREAST + l).turned(turn_a);
+                let high = (b.of(l) - b.of(ABREAST + l).turned(turn_b)).conj();
+                let even = low + high;
+                let odd = (low - high).back().turned(turn);
+                powers[0][l] = (even + odd).norm_sqr();
+                powers[1][l] = (even - odd).norm_sqr();
+            }
+            density[k] += f64::from(total(powers[0]));
             if half - k < density.len() && half - k != k {
-                density[half - k] += f64::from((even - odd).power());
+                density[half - k] += f64::from(total(powers[1]));
             }
         }
     }
 }
 
-impl Lanes<8> {
-    #[inline(always)]
-    fn apart(&self) -> (Lanes<4>, Lanes<4>) {
-        let (mut a, mut b) = (Lanes::<4>::ZERO, Lanes::<4>::ZERO);
-        for l in 0..4 {
-            (a.re[l], a.im[l]) = (self.re[l], self.im[l]);
-            (b.re[l], b.im[l]) = (self.re[4 + l], self.im[4 + l]);
-        }
-        (a, b)
-    }
-}
-
-impl Lanes<4> {
-    /// Sum of the squares of the magnitudes.
-    #[inline(always)]
-    fn power(self) -> f32 {
-        let mut each = [0.0; 4];
-        for l in 0..4 {
-            each[l] = self.re[l] * self.re[l] + self.im[l] * self.im[l];
-        }
-        (each[0] + each[1]) + (each[2] + each[3])
-    }
+/// Sum in one fixed order.
+#[inline(always)]
+fn total([a, b, c, d]: [f32; ABREAST]) -> f32 {
+    (a + b) + (c + d)
 }
 
 /// Sum in one fixed order, eight at a time.

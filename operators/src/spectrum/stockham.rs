@@ -7,7 +7,7 @@
 //! the C library differ in the last bit from machine to machine, and a replay must not.
 
 use std::f64::consts::PI;
-use std::ops::{Add, Mul, Sub};
+use std::ops::{Add, Sub};
 
 use num_complex::Complex;
 
@@ -28,9 +28,7 @@ pub struct Bins {
 
 /// What a transform computes on: one coefficient, or several abreast. Each operation is that of [`Bin`] for every
 /// signal, so that a signal's bits do not depend on its neighbours.
-pub(super) trait Element:
-    Copy + Add<Output = Self> + Sub<Output = Self> + Mul<f64, Output = Self>
-{
+pub(super) trait Element: Copy + Add<Output = Self> + Sub<Output = Self> {
     /// A coefficient of its precision.
     type Turn: Copy;
     /// Nothing.
@@ -39,6 +37,8 @@ pub(super) trait Element:
     fn back(self) -> Self;
     /// With the other sign of the imaginary part.
     fn conj(self) -> Self;
+    /// Times a number.
+    fn times(self, k: f64) -> Self;
     /// Times one coefficient.
     fn turned(self, by: Self::Turn) -> Self;
 }
@@ -53,6 +53,10 @@ impl Element for Bin {
     #[inline(always)]
     fn conj(self) -> Self {
         Bin::new(self.re, -self.im)
+    }
+    #[inline(always)]
+    fn times(self, k: f64) -> Self {
+        self * k
     }
     #[inline(always)]
     fn turned(self, by: Bin) -> Self {
@@ -86,14 +90,6 @@ impl Sub for Bins {
     }
 }
 
-impl Mul<f64> for Bins {
-    type Output = Self;
-    #[inline(always)]
-    fn mul(self, k: f64) -> Self {
-        Self { re: each(|l| self.re[l] * k), im: each(|l| self.im[l] * k) }
-    }
-}
-
 impl Element for Bins {
     type Turn = Bin;
     const ZERO: Self = Self { re: [0.0; ABREAST], im: [0.0; ABREAST] };
@@ -104,6 +100,10 @@ impl Element for Bins {
     #[inline(always)]
     fn conj(self) -> Self {
         Self { re: self.re, im: each(|l| -self.im[l]) }
+    }
+    #[inline(always)]
+    fn times(self, k: f64) -> Self {
+        Self { re: each(|l| self.re[l] * k), im: each(|l| self.im[l] * k) }
     }
     #[inline(always)]
     fn turned(self, by: Bin) -> Self {
@@ -126,58 +126,35 @@ pub(super) struct Lanes<const N: usize> {
     pub(super) im: [f32; N],
 }
 
-/// One operation for every signal.
-#[inline(always)]
-fn single<const N: usize>(f: impl Fn(usize) -> f32) -> [f32; N] {
-    let mut out = [0.0; N];
-    for (l, o) in out.iter_mut().enumerate() {
-        *o = f(l);
-    }
-    out
-}
-
-impl<const N: usize> Add for Lanes<N> {
-    type Output = Self;
-    #[inline(always)]
-    fn add(self, b: Self) -> Self {
-        Self { re: single(|l| self.re[l] + b.re[l]), im: single(|l| self.im[l] + b.im[l]) }
-    }
-}
-
-impl<const N: usize> Sub for Lanes<N> {
-    type Output = Self;
-    #[inline(always)]
-    fn sub(self, b: Self) -> Self {
-        Self { re: single(|l| self.re[l] - b.re[l]), im: single(|l| self.im[l] - b.im[l]) }
-    }
-}
-
-impl<const N: usize> Mul<f64> for Lanes<N> {
-    type Output = Self;
-    #[inline(always)]
-    fn mul(self, k: f64) -> Self {
-        let k = k as f32;
-        Self { re: single(|l| self.re[l] * k), im: single(|l| self.im[l] * k) }
-    }
-}
-
-impl<const N: usize> Element for Lanes<N> {
+impl Element for Turn {
     type Turn = Turn;
-    const ZERO: Self = Self { re: [0.0; N], im: [0.0; N] };
+    const ZERO: Self = Turn::new(0.0, 0.0);
     #[inline(always)]
     fn back(self) -> Self {
-        Self { re: self.im, im: single(|l| -self.re[l]) }
+        Turn::new(self.im, -self.re)
     }
     #[inline(always)]
     fn conj(self) -> Self {
-        Self { re: self.re, im: single(|l| -self.im[l]) }
+        Turn::new(self.re, -self.im)
+    }
+    #[inline(always)]
+    fn times(self, k: f64) -> Self {
+        self * k as f32
     }
     #[inline(always)]
     fn turned(self, by: Turn) -> Self {
-        Self {
-            re: single(|l| self.re[l] * by.re - self.im[l] * by.im),
-            im: single(|l| self.re[l] * by.im + self.im[l] * by.re),
-        }
+        self * by
+    }
+}
+
+impl<const N: usize> Lanes<N> {
+    /// Nothing.
+    pub(super) const ZERO: Self = Self { re: [0.0; N], im: [0.0; N] };
+
+    /// The coefficient of one signal.
+    #[inline(always)]
+    pub(super) fn of(&self, lane: usize) -> Turn {
+        Turn::new(self.re[lane], self.im[lane])
     }
 }
 
@@ -273,6 +250,84 @@ pub(super) fn transform<E: Element>(stages: &[Stage<E::Turn>], samples: &mut [E]
     }
 }
 
+/// Transforms signals side by side, in place, with spare memory as long. To be called from within a kernel.
+#[inline(always)]
+pub(super) fn transform_lanes<const N: usize>(
+    stages: &[Stage<Turn>],
+    samples: &mut [Lanes<N>],
+    spare: &mut [Lanes<N>],
+) {
+    let (mut from, mut to) = (samples, spare);
+    for stage in stages {
+        match stage.radix {
+            2 => stage.pass_lanes::<N, 2, Two>(from, to),
+            3 => stage.pass_lanes::<N, 3, Three>(from, to),
+            4 => stage.pass_lanes::<N, 4, Four>(from, to),
+            5 => stage.pass_lanes::<N, 5, Five>(from, to),
+            _ => stage.slow_pass_lanes(from, to),
+        }
+        std::mem::swap(&mut from, &mut to);
+    }
+    if stages.len() % 2 == 1 {
+        to.copy_from_slice(from);
+    }
+}
+
+impl Stage<Turn> {
+    /// As `pass`, with the loop over signals innermost: it becomes one instruction for each operation.
+    #[inline(always)]
+    fn pass_lanes<const N: usize, const R: usize, C: Combine<Turn, R>>(
+        &self,
+        x: &[Lanes<N>],
+        y: &mut [Lanes<N>],
+    ) {
+        let s = self.stride;
+        let groups = y.chunks_exact_mut(R * s).zip(self.turns.chunks_exact(R - 1));
+        for (p, (out, turns)) in groups.enumerate() {
+            let mut rows: [&[Lanes<N>]; R] = [&[]; R];
+            for (j, row) in rows.iter_mut().enumerate() {
+                *row = &x[s * (p + self.rest * j)..][..s];
+            }
+            for q in 0..s {
+                let (mut a, mut b) = ([Lanes::<N>::ZERO; R], [Lanes::<N>::ZERO; R]);
+                for j in 0..R {
+                    a[j] = rows[j][q];
+                }
+                for l in 0..N {
+                    let mut each = [Turn::ZERO; R];
+                    for j in 0..R {
+                        each[j] = a[j].of(l);
+                    }
+                    each = C::combine(each);
+                    (b[0].re[l], b[0].im[l]) = (each[0].re, each[0].im);
+                    for k in 1..R {
+                        let turned = each[k].turned(turns[k - 1]);
+                        (b[k].re[l], b[k].im[l]) = (turned.re, turned.im);
+                    }
+                }
+                for k in 0..R {
+                    out[q + s * k] = b[k];
+                }
+            }
+        }
+    }
+
+    /// As `slow_pass`.
+    #[inline(always)]
+    fn slow_pass_lanes<const N: usize>(&self, x: &[Lanes<N>], y: &mut [Lanes<N>]) {
+        let (mut one, mut other) = (vec![Turn::ZERO; x.len()], vec![Turn::ZERO; x.len()]);
+        for l in 0..N {
+            for (one, x) in one.iter_mut().zip(x) {
+                *one = x.of(l);
+            }
+            self.slow_pass(&one, &mut other);
+            for (y, other) in y.iter_mut().zip(&other) {
+                (y.re[l], y.im[l]) = (other.re, other.im);
+            }
+        }
+    }
+}
+
 impl<T: Copy> Stage<T> {
     #[inline(always)]
     fn run<E: Element<Turn = T>>(&self, x: &[E], y: &mut [E]) {
@@ -354,8 +409,8 @@ struct Three;
 impl<E: Element> Combine<E, 3> for Three {
     #[inline(always)]
     fn combine([a, b, c]: [E; 3]) -> [E; 3] {
-        let (sum, side) = (b + c, (b - c).back() * SIN_3);
-        let middle = a - sum * 0.5;
+        let (sum, side) = (b + c, (b - c).back().times(SIN_3));
+        let middle = a - sum.times(0.5);
         [a + sum, middle + side, middle - side]
     }
 }
@@ -375,10 +430,10 @@ impl<E: Element> Combine<E, 5> for Five {
     fn combine([a, b, c, d, e]: [E; 5]) -> [E; 5] {
         let (outer, inner) = (b + e, c + d);
         let (outer_d, inner_d) = (b - e, c - d);
-        let m1 = a + outer * COS_5[0] + inner * COS_5[1];
-        let m2 = a + outer * COS_5[1] + inner * COS_5[0];
-        let n1 = (outer_d * SIN_5[0] + inner_d * SIN_5[1]).back();
-        let n2 = (outer_d * SIN_5[1] - inner_d * SIN_5[0]).back();
+        let m1 = a + outer.times(COS_5[0]) + inner.times(COS_5[1]);
+        let m2 = a + outer.times(COS_5[1]) + inner.times(COS_5[0]);
+        let n1 = (outer_d.times(SIN_5[0]) + inner_d.times(SIN_5[1])).back();
+        let n2 = (outer_d.times(SIN_5[1]) - inner_d.times(SIN_5[0])).back();
         [a + outer + inner, m1 + n1, m2 + n2, m2 - n2, m1 - n1]
     }
 }
