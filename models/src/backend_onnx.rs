@@ -158,6 +158,12 @@ pub struct OnnxNetwork {
     several: Option<Tensors>,
 }
 
+impl std::fmt::Debug for OnnxNetwork {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("OnnxNetwork").field("session", &self.session).finish_non_exhaustive()
+    }
+}
+
 /// Input and output of a fixed number of rows. They lie in tensors made once: that is quick, and the `ort` crate
 /// (2.0.0-rc.14) loses some 300 bytes for each output that it lets ONNX Runtime make.
 struct Tensors {

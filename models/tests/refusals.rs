@@ -22,7 +22,7 @@ fn a_graph_that_does_not_fit_is_refused_when_opened() {
         ("two_inputs", "the number of inputs is 2, expected 1"),
         ("nan_always", "was tried on its reference values: the model's output is not a finite number"),
         ("not_a_probability", "outside 0 to 1"),
-        ("two_rows_for_one", "output has shape [2, 1]"),
+        ("two_rows_for_one", "computed output shape for this run is {2,1}"),
         ("external_data", "external"),
     ] {
         let message = common::open(graph, |_| ()).expect_err(graph).to_string();

@@ -3,6 +3,7 @@
 //! `date=YYYY-MM-DD/TOPIC-PARTITION-FIRST-LAST.parquet`; after a crash the same stretch gives the same name and rows.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -26,7 +27,7 @@ const BATCH_ROWS: usize = 512;
 /// The archive of one partition.
 pub struct Archive {
     root: PathBuf,
-    topic: String,
+    topic: Arc<str>,
     partition: i32,
     /// First offset of the stretch being written.
     first: Option<i64>,
@@ -34,7 +35,8 @@ pub struct Archive {
     last: i64,
     /// What stands in whole files already.
     held: Held,
-    open: BTreeMap<(Kind, String), OpenTable>,
+    /// By table and civil day, in days since 1970.
+    open: BTreeMap<(Kind, i64), OpenTable>,
     /// Whole files hold every record below this offset.
     below: i64,
     /// Files ended.
@@ -54,7 +56,7 @@ impl Archive {
     /// [`ArchiveError`] if what a crash left behind cannot be cleared.
     pub fn open(root: &Path, topic: &str, partition: i32) -> Result<Self, ArchiveError> {
         let held = Held::open(root, topic, partition)?;
-        let (root, topic) = (root.into(), topic.to_string());
+        let (root, topic) = (root.into(), topic.into());
         let (below, open) = (held.to + 1, BTreeMap::new());
         Ok(Self { root, topic, partition, first: None, last: -1, held, open, below, files: 0 })
     }
@@ -158,22 +160,21 @@ impl Archive {
 
     /// The rows of the file that is open for this table and date.
     fn rows(&mut self, kind: Kind, time: EventTime) -> Result<&mut Rows, ArchiveError> {
-        let key = (kind, date(time));
-        if !self.open.contains_key(&key) {
-            let folder = self.root.join(kind.folder()).join(format!("date={}", key.1));
-            let name = format!("{}-{}-{:020}.open", self.topic, self.partition, self.first.unwrap_or(0));
-            let rows = Rows::new(kind);
-            let table = Table::create(&folder, &name, rows.schema())?;
-            self.open.insert(key.clone(), OpenTable { table, folder, rows });
-        }
-        match self.open.get_mut(&key) {
-            Some(open) => Ok(&mut open.rows),
-            None => unreachable!("inserted above"),
+        match self.open.entry((kind, day(time))) {
+            Entry::Occupied(open) => Ok(&mut open.into_mut().rows),
+            Entry::Vacant(place) => {
+                let folder = self.root.join(kind.folder()).join(format!("date={}", date(time)));
+                let first = self.first.unwrap_or(0);
+                let name = format!("{}-{}-{first:020}.open", self.topic, self.partition);
+                let rows = Rows::new(kind);
+                let table = Table::create(&folder, &name, rows.schema())?;
+                Ok(&mut place.insert(OpenTable { table, folder, rows }).rows)
+            }
         }
     }
 
     fn spill(&mut self, kind: Kind, time: EventTime, at: usize) -> Result<(), ArchiveError> {
-        match self.open.get_mut(&(kind, date(time))) {
+        match self.open.get_mut(&(kind, day(time))) {
             Some(open) if open.rows.len() >= at => open.spill(),
             _ => Ok(()),
         }
@@ -212,8 +213,17 @@ impl OpenTable {
     }
 }
 
-/// The civil date, UTC, of an event time.
+/// The civil day, UTC, of an event time, in days since 1970.
+fn day(time: EventTime) -> i64 {
+    instant(time).as_second().div_euclid(86_400)
+}
+
+/// The same as the name of a folder has it.
 fn date(time: EventTime) -> String {
-    let t = jiff::Timestamp::from_microsecond(time.micros()).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
-    t.strftime("%Y-%m-%d").to_string()
+    instant(time).strftime("%Y-%m-%d").to_string()
+}
+
+/// A time that no calendar holds is taken for the first.
+fn instant(time: EventTime) -> jiff::Timestamp {
+    jiff::Timestamp::from_microsecond(time.micros()).unwrap_or(jiff::Timestamp::UNIX_EPOCH)
 }

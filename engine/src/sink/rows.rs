@@ -4,8 +4,8 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayBuilder, ArrayRef, Float32Builder, Float64Builder, Int16Builder, Int32Builder, Int64Builder,
-    ListBuilder, StringBuilder, UInt64Builder,
+    ArrayBuilder, ArrayRef, ArrowPrimitiveType, Float32Builder, Float64Builder, Int16Builder, Int32Builder,
+    Int64Builder, ListBuilder, PrimitiveBuilder, StringBuilder, UInt64Builder,
 };
 use arrow::datatypes::{DataType, Field, Schema};
 use auscult_operators::signal::Frame;
@@ -47,7 +47,7 @@ pub(super) enum Rows {
 
 /// Where a row came from.
 pub(super) struct Place {
-    pub(super) topic: String,
+    pub(super) topic: Arc<str>,
     pub(super) partition: i32,
     pub(super) offset: i64,
     pub(super) status: &'static str,
@@ -186,18 +186,18 @@ impl FrameColumns {
     fn finish(&mut self, patient: ArrayRef, middle: Vec<ArrayRef>) -> Vec<ArrayRef> {
         let mut all: Vec<ArrayRef> = vec![
             patient,
-            Arc::new(self.source.finish()),
-            Arc::new(self.session.finish()),
-            Arc::new(self.sequence.finish()),
-            Arc::new(self.channel.finish()),
-            Arc::new(self.unit.finish()),
+            text(&mut self.source),
+            numbers(&mut self.session),
+            numbers(&mut self.sequence),
+            text(&mut self.channel),
+            text(&mut self.unit),
         ];
         all.extend(middle);
         let tail: [ArrayRef; 4] = [
-            Arc::new(self.topic.finish()),
-            Arc::new(self.partition.finish()),
-            Arc::new(self.offset.finish()),
-            Arc::new(self.status.finish()),
+            text(&mut self.topic),
+            numbers(&mut self.partition),
+            numbers(&mut self.offset),
+            text(&mut self.status),
         ];
         all.extend(tail);
         all
@@ -245,15 +245,15 @@ impl WaveRows {
 
     fn finish(&mut self) -> Vec<ArrayRef> {
         let middle: Vec<ArrayRef> = vec![
-            Arc::new(self.rate.finish()),
-            Arc::new(self.start.finish()),
-            Arc::new(self.scale.finish()),
-            Arc::new(self.offset.finish()),
-            Arc::new(self.missing.finish()),
-            Arc::new(self.counts.finish()),
-            Arc::new(self.samples.finish()),
+            numbers(&mut self.rate),
+            numbers(&mut self.start),
+            numbers(&mut self.scale),
+            numbers(&mut self.offset),
+            numbers(&mut self.missing),
+            lists(&mut self.counts),
+            lists(&mut self.samples),
         ];
-        self.common.finish(Arc::new(self.patient.finish()), middle)
+        self.common.finish(text(&mut self.patient), middle)
     }
 }
 
@@ -276,12 +276,9 @@ impl NumericRows {
     }
 
     fn finish(&mut self) -> Vec<ArrayRef> {
-        let middle: Vec<ArrayRef> = vec![
-            Arc::new(self.value.finish()),
-            Arc::new(self.observed.finish()),
-            Arc::new(self.quality.finish()),
-        ];
-        self.common.finish(Arc::new(self.patient.finish()), middle)
+        let middle: Vec<ArrayRef> =
+            vec![numbers(&mut self.value), numbers(&mut self.observed), numbers(&mut self.quality)];
+        self.common.finish(text(&mut self.patient), middle)
     }
 }
 
@@ -324,15 +321,37 @@ impl BodyRows {
 
     fn finish(&mut self) -> Vec<ArrayRef> {
         vec![
-            Arc::new(self.id.finish()),
-            Arc::new(self.patient.finish()),
-            Arc::new(self.time.finish()),
-            Arc::new(self.kind.finish()),
-            Arc::new(self.body.finish()),
-            Arc::new(self.topic.finish()),
-            Arc::new(self.partition.finish()),
-            Arc::new(self.first.finish()),
-            Arc::new(self.last.finish()),
+            text(&mut self.id),
+            text(&mut self.patient),
+            numbers(&mut self.time),
+            text(&mut self.kind),
+            text(&mut self.body),
+            text(&mut self.topic),
+            numbers(&mut self.partition),
+            numbers(&mut self.first),
+            numbers(&mut self.last),
         ]
     }
+}
+
+/// The column of a builder, which has room for as much again: that spares it from growing step by step.
+fn text(builder: &mut StringBuilder) -> ArrayRef {
+    let (rows, bytes) = (builder.len(), builder.values_slice().len());
+    let column = builder.finish();
+    *builder = StringBuilder::with_capacity(rows, bytes);
+    Arc::new(column)
+}
+
+fn numbers<T: ArrowPrimitiveType>(builder: &mut PrimitiveBuilder<T>) -> ArrayRef {
+    let rows = builder.len();
+    let column = builder.finish();
+    *builder = PrimitiveBuilder::with_capacity(rows);
+    Arc::new(column)
+}
+
+fn lists<T: ArrowPrimitiveType>(builder: &mut ListBuilder<PrimitiveBuilder<T>>) -> ArrayRef {
+    let (rows, values) = (builder.len(), builder.values().len());
+    let column = builder.finish();
+    *builder = ListBuilder::with_capacity(PrimitiveBuilder::with_capacity(values), rows);
+    Arc::new(column)
 }
