@@ -5,7 +5,8 @@
 //! each segment even and odd samples are packed as real and imaginary parts; of that signal even and odd places are
 //! transformed side by side, so that four segments are eight lanes, and put together for the frequencies asked for.
 
-use super::stockham::{Element, Lanes, Stage, Turn, stages, transform_lanes, turn};
+use super::stockham::{Element, Stage, stages, turn};
+use super::stockham_lanes::{Lanes, Turn, transform_lanes};
 use crate::filter::dispatch::{Kernel, widest};
 use crate::signal::{Hertz, Missing};
 
