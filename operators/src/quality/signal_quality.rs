@@ -469,6 +469,14 @@ mod tests {
     }
 
     #[test]
+    fn the_second_of_four_is_that_of_their_ranks() {
+        for n in 0..256 {
+            let four = [n & 3, n >> 2 & 3, n >> 4 & 3, n >> 6].map(|x| x as f32);
+            assert_eq!(Some(second_of_four(four)), rank_in_place(&mut four.clone(), 0.67), "{four:?}");
+        }
+    }
+
+    #[test]
     fn a_clean_ecg_is_good() {
         for (value, state) in seconds("ecg_ii", 20, |i| Some(beat(i))) {
             assert!(value > 0.9 && state == 0.0, "{value} {state}");

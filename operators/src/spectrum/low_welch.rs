@@ -140,6 +140,7 @@ impl Kernel for Abreast<'_> {
 impl LowWelch {
     /// Segments less their means, under the window, as lanes. Where there is no segment there are zeros.
     #[inline(always)]
+    #[allow(clippy::needless_range_loop, reason = "lanes: the inner loop becomes one instruction")]
     fn pack(&mut self, samples: &[f32]) {
         let (len, hop) = (self.len, self.len / 2);
         let mut rows = [&self.silence[..]; ABREAST];
@@ -169,6 +170,7 @@ impl LowWelch {
 
     /// Powers of the segments at each frequency, four times what they are.
     #[inline(always)]
+    #[allow(clippy::needless_range_loop, reason = "lanes: the inner loop becomes one instruction")]
     fn add_powers(&self, density: &mut [f64]) {
         let (half, quarter) = (self.len / 2, self.len / 4);
         let first = &self.packed[0];
