@@ -76,8 +76,8 @@ impl LowWelch {
         self.rate.get() / self.len as f64
     }
 
-    /// Writes the density of the first `wanted` frequencies, zeros after them up to [`bins`](Self::bins), and returns the
-    /// number of segments averaged. Samples after the last whole segment are not used.
+    /// Writes the density of the first `wanted` frequencies, zeros after them up to [`bins`](Self::bins), and returns
+    /// the number of segments averaged. Samples after the last whole segment are not used.
     ///
     /// # Errors
     /// [`Missing::TooFew`] if there is not one whole segment.
@@ -185,8 +185,8 @@ impl LowWelch {
                 *d += 4.0 * f64::from(total(end));
             }
         }
-        // Of the packed signal the coefficients `k` and, as far from its end, `half - k`; of the even and odd places those
-        // of `k` and `quarter - k`, and those of zero for a quarter.
+        // Of the packed signal the coefficients `k` and, as far from its end, `half - k`; of the even and odd places
+        // those of `k` and `quarter - k`, and those of zero for a quarter.
         for k in 1..density.len().min(quarter + 1) {
             let (before, after) = (k % quarter, quarter - k);
             let (a, b) = (&self.packed[before], &self.packed[after]);
