@@ -92,8 +92,8 @@ impl RealFft {
         }
     }
 
-    /// Transforms [`ABREAST`] signals side by side: `sample` tells sample `i` of each. To be called from within a kernel,
-    /// so that it goes wide.
+    /// Transforms [`ABREAST`] signals side by side: `sample` tells sample `i` of each. To be called from within a
+    /// kernel, so that it goes wide.
     #[inline(always)]
     pub(super) fn forward_abreast(&mut self, sample: impl Fn(usize) -> [f64; ABREAST], bins: &mut [Bins]) {
         let half = self.len / 2;
