@@ -252,6 +252,7 @@ pub struct Timeline {
 impl Timeline {
     /// Takes one frame in. Call [`Timeline::seal_due`] afterwards.
     pub fn take(&mut self, frame: &Arc<Frame>, offset: i64) -> Fate {
+        self.pending.first().into_iter().flat_map(|p| &p.frame.waves).for_each(grid::fetch_samples);
         match self.sources.admit(frame) {
             Fate::Processed => {}
             other => return other,

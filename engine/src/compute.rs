@@ -13,7 +13,7 @@ use auscult_operators::signal::{
 };
 
 use crate::align::{RunMeta, Sealed};
-use crate::infer::{self, Due};
+use crate::infer::{self, Due, Models};
 use crate::patient::Patient;
 use crate::plan::Plan;
 use crate::worker::{Item, Work};
@@ -43,18 +43,7 @@ pub(crate) struct Computed {
 }
 
 impl Computed {
-    /// Rules that are judged later see the patient as of this item.
-    fn remember(&mut self, plan: &Plan, patient: &Patient) {
-        if plan.rules.is_empty() && !plan.live {
-            // Nobody looks.
-            return;
-        }
-        self.waves.clone_from(&patient.waves);
-        self.standby = patient.standby;
-        self.values.clone_from(&patient.values);
-    }
-
-    /// Rules that are judged at once see the patient itself, until the same call gives it back.
+    /// Rules see the patient itself, until the same call gives it back.
     fn exchange(&mut self, patient: &mut Patient) {
         self.standby = patient.standby;
         std::mem::swap(&mut self.waves, &mut patient.waves);
@@ -113,7 +102,8 @@ pub(crate) fn condition(
     computed: &mut Vec<Computed>,
 ) {
     computed.resize_with(computed.len().max(work.len()), Computed::default);
-    let mut lanes: Vec<Lane<'_>> = Vec::with_capacity(8 * work.len());
+    // By chain; what is not the first of its channel waits.
+    let (mut firsts, mut later): (Vec<Vec<Lane<'_>>>, Vec<Lane<'_>>) = (Vec::new(), Vec::new());
     for (w, c) in work.iter().zip(computed.iter_mut()) {
         let Item::Epoch(sealed) = &w.item else { continue };
         // Whatever stands there is written over.
@@ -129,43 +119,54 @@ pub(crate) fn condition(
                 continue;
             }
             let (slot, round) = patients[w.patient].next_turn(run.channel);
-            lanes.push(Lane { chain, patient: w.patient, slot, round, reset: run.reset, input, output });
+            let lane = Lane { chain, patient: w.patient, slot, round, reset: run.reset, input, output };
+            if round > 1 {
+                later.push(lane);
+                continue;
+            }
+            while firsts.len() <= chain {
+                firsts.push(Vec::with_capacity(2 * work.len()));
+            }
+            firsts[chain].push(lane);
         }
     }
-    lanes.sort_by_key(|l| (l.round, l.chain));
     let mut states: Vec<CascadeState> = Vec::new();
-    for group in lanes.chunk_by_mut(|a, b| (a.round, a.chain) == (b.round, b.chain)) {
-        let Some(cascade) = group.first().and_then(|l| chains.list[l.chain].2.as_ref()) else { continue };
-        states.clear();
-        states.extend(group.iter().map(|l| match l.reset {
-            true => CascadeState::default(),
-            false => patients[l.patient].chains[l.slot].state,
-        }));
-        let mut jobs: Vec<Job<'_>> = group
-            .iter_mut()
-            .zip(&mut states)
-            .map(|(l, state)| Job { input: l.input, output: &mut *l.output, state })
-            .collect();
-        filter_many(cascade, &mut jobs);
-        for (l, state) in group.iter().zip(&states) {
-            let chain = &mut patients[l.patient].chains[l.slot];
-            (chain.state, chain.turn) = (*state, 0);
-        }
+    firsts.iter_mut().for_each(|group| filter(chains, patients, group, &mut states));
+    later.sort_by_key(|l| (l.round, l.chain));
+    for group in later.chunk_by_mut(|a, b| (a.round, a.chain) == (b.round, b.chain)) {
+        filter(chains, patients, group, &mut states);
     }
 }
 
-/// Operators, scores and the question which models are due, in log order. Items are handed to `judge` group by group,
-/// while their patients are at hand, up to the first group in which a model is asked: from there on items wait for the
-/// answers. Returns how many did not wait.
+/// Runs lanes of one chain, each of another channel or patient.
+fn filter(chains: &Chains, patients: &mut [Patient], group: &mut [Lane<'_>], states: &mut Vec<CascadeState>) {
+    let Some(cascade) = group.first().and_then(|l| chains.list[l.chain].2.as_ref()) else { return };
+    states.clear();
+    states.extend(group.iter().map(|l| match l.reset {
+        true => CascadeState::default(),
+        false => patients[l.patient].chains[l.slot].state,
+    }));
+    let lanes = group.iter_mut().zip(&mut *states);
+    let mut jobs: Vec<Job<'_>> =
+        lanes.map(|(l, state)| Job { input: l.input, output: &mut *l.output, state }).collect();
+    filter_many(cascade, &mut jobs);
+    for (l, state) in group.iter().zip(&*states) {
+        let chain = &mut patients[l.patient].chains[l.slot];
+        (chain.state, chain.turn) = (*state, 0);
+    }
+}
+
+/// Operators, scores, models and what `judge` makes of them, in log order, group by group while their patients are at
+/// hand.
 pub(crate) fn compute(
     plan: &Plan,
-    chains: &mut Chains,
+    (chains, models): (&mut Chains, &mut Models),
     patients: &mut [Patient],
     work: &mut [Work],
     computed: &mut [Computed],
     mut judge: impl FnMut(&mut Patient, &mut Work, &mut Computed),
-) -> usize {
-    let (mut judged, mut done) = (0, 0);
+) {
+    let mut done = 0;
     while done < work.len() {
         let to = done + group(&work[done..]);
         let (works, outs) = (&mut work[done..to], &mut computed[done..to]);
@@ -186,21 +187,15 @@ pub(crate) fn compute(
             }
             infer::due(plan, patient, &c.readings, end, &mut c.due);
         }
-        let waits = judged < done || outs.iter().any(|c| !c.due.is_empty());
+        infer::infer(models, outs);
         for (w, c) in works.iter_mut().zip(outs) {
             let patient = &mut patients[w.patient];
-            if waits {
-                c.remember(plan, patient);
-            } else {
-                c.exchange(patient);
-                judge(patient, w, c);
-                c.exchange(patient);
-                judged += 1;
-            }
+            c.exchange(patient);
+            judge(patient, w, c);
+            c.exchange(patient);
         }
         done = to;
     }
-    judged
 }
 
 /// Items that go through one operator after the other, so that its instructions are still at hand for the next item.

@@ -188,6 +188,9 @@ pub(crate) fn due(plan: &Plan, patient: &Patient, readings: &Readings, end: Even
 
 /// Answers every row, model by model.
 pub(crate) fn infer(models: &mut Models, computed: &mut [Computed]) {
+    if computed.iter().all(|c| c.due.is_empty()) {
+        return;
+    }
     for (index, model) in models.list.iter_mut().enumerate() {
         let mut asked: Vec<&mut Due> = computed
             .iter_mut()

@@ -12,7 +12,7 @@ use crate::align::{Epochs, Fate, SampleCounts, Sealed};
 use crate::compute::{self, Chains, Computed};
 use crate::decode::{self, Decoded, Reject};
 use crate::effects::{Effect, Effects};
-use crate::infer::{self, Models};
+use crate::infer::Models;
 use crate::limits;
 use crate::patient::Patient;
 use crate::plan::Plan;
@@ -193,12 +193,7 @@ impl Worker {
         let Self { plan, chains, patients, work, computed, models, sealed, .. } = self;
         compute::condition(plan, chains, patients, work, computed);
         let judge = |p: &mut Patient, w: &mut Work, c: &mut Computed| risk::judge(plan, p, w, c, effects);
-        let judged = compute::compute(plan, chains, patients, work, computed, judge);
-        let (waiting, computed) = (&mut work[judged..], &mut computed[judged..]);
-        infer::infer(models, computed);
-        for (w, c) in waiting.iter_mut().zip(computed) {
-            risk::judge(plan, &mut patients[w.patient], w, c, effects);
-        }
+        compute::compute(plan, (chains, models), patients, work, computed, judge);
         for used in work.drain(..) {
             if let Item::Epoch(epoch) = used.item {
                 sealed.give_back(epoch);

@@ -1,7 +1,7 @@
 //! The ONNX back end: the only file that knows ONNX Runtime and the `ort` crate.
 //! In: the bytes of a graph, rows of float32 columns. Out: one number a row, or why there is none.
 //!
-//! One thread, one row at a time, basic graph optimisation only: the same row gives the same bits on one machine.
+//! One thread, fixed shapes, basic graph optimisation only: the same row gives the same bits on one machine.
 
 use std::path::PathBuf;
 use std::sync::{Mutex, OnceLock, PoisonError};
@@ -149,16 +149,28 @@ fn version(library: &[u8]) -> Option<String> {
 }
 
 /// A graph that is loaded and fits its manifest.
-///
-/// Input and output lie in tensors made once. That is quick, and the `ort` crate (2.0.0-rc.14) loses some 300 bytes for
-/// each output that it lets ONNX Runtime make.
 pub struct OnnxNetwork {
     session: Session,
+    output: String,
+    index: usize,
+    one: Tensors,
+    /// For as many rows as are asked at once, if the graph takes any number.
+    several: Option<Tensors>,
+}
+
+impl std::fmt::Debug for OnnxNetwork {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("OnnxNetwork").field("session", &self.session).finish_non_exhaustive()
+    }
+}
+
+/// Input and output of a fixed number of rows. They lie in tensors made once: that is quick, and the `ort` crate
+/// (2.0.0-rc.14) loses some 300 bytes for each output that it lets ONNX Runtime make.
+struct Tensors {
+    rows: usize,
     input: Tensor<f32>,
     /// Asks for the one output, into its tensor.
     options: RunOptions<HasSelectedOutputs>,
-    output: String,
-    index: usize,
 }
 
 impl OnnxNetwork {
@@ -173,29 +185,54 @@ impl OnnxNetwork {
         let answer = compare(&session, manifest)?;
         let place = manifest.output.as_ref();
         let (output, index) = place.map_or((String::new(), 0), |o| (o.name.clone(), o.index));
-        let (input, options) =
-            tensors(manifest.columns(), &output, answer).map_err(|e| fail(e.to_string()))?;
-        Ok(Self { session, input, options, output, index })
+        let any_rows = session.inputs().first().and_then(shape).is_some_and(|s| s.first() == Some(&-1));
+        let tensors =
+            |rows| Tensors::new(rows, manifest.columns(), &output, &answer).map_err(|e| fail(e.to_string()));
+        let one = tensors(1)?;
+        let several = any_rows.then(|| tensors(1 + manifest.inputs.len())).transpose()?;
+        Ok(Self { session, one, several, output, index })
     }
 }
 
-impl std::fmt::Debug for OnnxNetwork {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("OnnxNetwork").field("session", &self.session).finish_non_exhaustive()
+impl Tensors {
+    /// For so many rows, of a graph that answers one of them in this shape.
+    fn new(rows: usize, columns: usize, output: &str, answer: &[i64]) -> ort::Result<Self> {
+        let input = Tensor::from_array(([rows, columns], vec![f32::NAN; rows * columns]))?;
+        let mut shape = answer.to_vec();
+        shape[0] = rows as i64;
+        let mut into = Tensor::<f32>::new(&Allocator::default(), shape)?;
+        into.extract_tensor_mut().1.fill(f32::NAN);
+        let only = OutputSelector::no_default().with(output).preallocate(output, into);
+        Ok(Self { rows, input, options: RunOptions::new()?.with_outputs(only) })
     }
-}
 
-/// The tensors of one row and of its answer.
-fn tensors(
-    columns: usize,
-    output: &str,
-    answer: Vec<i64>,
-) -> ort::Result<(Tensor<f32>, RunOptions<HasSelectedOutputs>)> {
-    let input = Tensor::from_array(([1, columns], vec![f32::NAN; columns]))?;
-    let mut into = Tensor::<f32>::new(&Allocator::default(), answer)?;
-    into.extract_tensor_mut().1.fill(f32::NAN);
-    let only = OutputSelector::no_default().with(output).preallocate(output, into);
-    Ok((input, RunOptions::new()?.with_outputs(only)))
+    /// Runs the graph on these rows.
+    fn run(
+        &mut self,
+        session: &mut Session,
+        (output, index): (&str, usize),
+        columns: &[f64],
+        out: &mut [f64],
+    ) -> Result<(), Failure> {
+        let fail = |e: ort::Error| Failure::Runtime(e.to_string());
+        for (to, from) in self.input.extract_tensor_mut().1.iter_mut().zip(columns) {
+            *to = *from as f32;
+        }
+        let inputs = ort::inputs![&self.input];
+        let mut outputs = session.run_with_options(inputs, &self.options).map_err(fail)?;
+        let answer = outputs.get_mut(output).ok_or_else(|| Failure::Runtime("no output".into()))?;
+        let (shape, data) = answer.try_extract_tensor_mut::<f32>().map_err(fail)?;
+        let each = data.len() / self.rows;
+        if each <= index {
+            return Err(Failure::Shape { found: shape.to_vec(), index });
+        }
+        for (out, line) in out.iter_mut().zip(data.chunks(each)) {
+            *out = f64::from(line[index]);
+        }
+        // What one row was answered never stands as the answer of another.
+        data.fill(f32::NAN);
+        Ok(())
+    }
 }
 
 fn session(runtime: &Runtime, bytes: &[u8]) -> ort::Result<Session> {
@@ -251,20 +288,19 @@ fn describe(end: &Outlet) -> String {
 
 impl Network for OnnxNetwork {
     fn run(&mut self, columns: &[f64]) -> Result<f64, Failure> {
-        let fail = |e: ort::Error| Failure::Runtime(e.to_string());
-        for (to, from) in self.input.extract_tensor_mut().1.iter_mut().zip(columns) {
-            *to = *from as f32;
+        let mut out = [f64::NAN];
+        let Self { session, one, output, index, .. } = self;
+        one.run(session, (output, *index), columns, &mut out)?;
+        Ok(out[0])
+    }
+
+    fn run_rows(&mut self, columns: &[f64], out: &mut [f64]) -> Result<(), Failure> {
+        let Self { session, several, output, index, .. } = self;
+        if let Some(several) = several.as_mut().filter(|s| s.rows == out.len()) {
+            return several.run(session, (output, *index), columns, out);
         }
-        let inputs = ort::inputs![&self.input];
-        let mut outputs = self.session.run_with_options(inputs, &self.options).map_err(fail)?;
-        let output = outputs.get_mut(&self.output).ok_or_else(|| Failure::Runtime("no output".into()))?;
-        let (shape, data) = output.try_extract_tensor_mut::<f32>().map_err(fail)?;
-        let Some(value) = data.get(self.index).copied() else {
-            return Err(Failure::Shape { found: shape.to_vec(), index: self.index });
-        };
-        // What one row was answered never stands as the answer of another.
-        data.fill(f32::NAN);
-        Ok(f64::from(value))
+        let width = (columns.len() / out.len().max(1)).max(1);
+        columns.chunks(width).zip(out).try_for_each(|(row, out)| self.run(row).map(|p| *out = p))
     }
 }
 

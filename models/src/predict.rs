@@ -2,8 +2,9 @@
 //! In: rows in the manifest's order. Out: per row a probability rounded to 1e-4 with what was missing and what drove
 //! it; or refused, by the model's own policy; or failed, if the network's answer cannot be one.
 //!
-//! A row's outcome never depends on its batch (I2): each row is run alone in the fixed shape [1, columns], so
-//! neither lanes nor threads can mix rows. The rounding afterwards hides the last bits in which machines differ.
+//! A row's outcome never depends on its batch (I2): what runs together is one patient's row and the same with one input
+//! after the other at its reference, in one fixed shape; a network that answers otherwise then than row by row is asked
+//! row by row. The rounding afterwards hides the last bits in which machines differ.
 
 use auscult_operators::signal::Missing;
 use schemars::JsonSchema;
@@ -142,6 +143,17 @@ pub trait Network: Send {
     /// # Errors
     /// [`Failure`] if there is no number.
     fn run(&mut self, columns: &[f64]) -> Result<f64, Failure>;
+    /// Runs as many rows as `out` has places for, which stand one after the other.
+    ///
+    /// # Errors
+    /// [`Failure`] if there is no number for one of them.
+    fn run_rows(&mut self, columns: &[f64], out: &mut [f64]) -> Result<(), Failure> {
+        let width = (columns.len() / out.len().max(1)).max(1);
+        for (row, out) in columns.chunks(width).zip(out) {
+            *out = self.run(row)?;
+        }
+        Ok(())
+    }
     /// Whether a row gives the same bits on every machine: then its answer need not be rounded.
     fn is_exact(&self) -> bool {
         false
@@ -164,6 +176,11 @@ pub struct Model {
     identity: ModelIdentity,
     network: Box<dyn Network>,
     most_drivers: usize,
+    /// Whether the network may be asked several rows at once.
+    together: bool,
+    /// Working memory: columns of rows, and what the network says of each.
+    rows: Vec<f64>,
+    raw: Vec<f64>,
 }
 
 impl std::fmt::Debug for Model {
@@ -184,19 +201,42 @@ impl Model {
             sha256: manifest.sha256.clone(),
             runtime: runtime.into(),
         };
-        let mut model = Self { manifest, identity, network, most_drivers: DRIVERS };
-        let mut probe = Row { inputs: model.manifest.inputs.iter().map(|i| Ok(i.reference)).collect() };
-        model.probability(&probe)?;
-        for (value, input) in probe.inputs.iter_mut().zip(&model.manifest.inputs) {
+        let (together, rows, raw) = (false, Vec::new(), Vec::new());
+        let most_drivers = DRIVERS;
+        let mut model = Self { manifest, identity, network, most_drivers, together, rows, raw };
+        let usual = Row { inputs: model.manifest.inputs.iter().map(|i| Ok(i.reference)).collect() };
+        let mut bare = usual.clone();
+        for (value, input) in bare.inputs.iter_mut().zip(&model.manifest.inputs) {
             if input.missing != MissingPolicy::Refuse {
                 *value = Err(Missing::NoData);
             }
         }
-        model.probability(&probe)?;
+        let alone = [model.ask_alone(&usual)?, model.ask_alone(&bare)?];
+        model.together = model.asks_alike([&usual, &bare], alone);
         Ok(model)
     }
 
-    /// Tells this many drivers at most. Each input costs one more run of the network; with none, a row costs one run.
+    fn ask_alone(&mut self, row: &Row) -> Result<f64, Failure> {
+        self.rows.clear();
+        columns(&self.manifest, row, &mut self.rows);
+        let raw = self.network.run(&self.rows)?;
+        self.probability(raw)?;
+        Ok(raw)
+    }
+
+    /// Whether rows in turn, as many as are later asked at once, are answered as they are alone.
+    fn asks_alike(&mut self, rows: [&Row; 2], alone: [f64; 2]) -> bool {
+        let count = 1 + self.manifest.inputs.len();
+        self.rows.clear();
+        for row in rows.iter().cycle().take(count) {
+            columns(&self.manifest, row, &mut self.rows);
+        }
+        let mut raw = vec![f64::NAN; count];
+        let made = self.network.run_rows(&self.rows, &mut raw);
+        made.is_ok() && raw.iter().zip(alone.iter().cycle()).all(|(a, b)| a.to_bits() == b.to_bits())
+    }
+
+    /// Tells this many drivers at most. Each input costs one more row of the network; with none, a row costs one.
     pub fn with_drivers(mut self, most: usize) -> Self {
         self.most_drivers = most;
         self
@@ -225,15 +265,40 @@ impl Model {
         if there < self.manifest.at_least {
             return Ok(Outcome::Refused { reason: Refusal::TooFewInputs, missing_inputs });
         }
-        let exact = self.probability(&row)?;
+        self.ask(&row)?;
+        let exact = self.probability(self.raw[0])?;
         let drivers = self.drivers(&row, exact)?;
         let value = if self.network.is_exact() { exact } else { round(exact) };
         Ok(Outcome::Probability(Probability { value, interval: None, missing_inputs, drivers }))
     }
 
+    /// Asks the network: the row itself, and after it the row with each input at its reference, if drivers are told.
+    fn ask(&mut self, row: &Row) -> Result<(), Failure> {
+        let Self { manifest, network, rows, raw, .. } = self;
+        rows.clear();
+        columns(manifest, row, rows);
+        let width = rows.len();
+        if self.most_drivers > 0 {
+            let mut other = row.clone();
+            for (i, input) in manifest.inputs.iter().enumerate() {
+                let own = std::mem::replace(&mut other.inputs[i], Ok(input.reference));
+                columns(manifest, &other, rows);
+                other.inputs[i] = own;
+            }
+        }
+        raw.clear();
+        raw.resize(rows.len() / width.max(1), f64::NAN);
+        if self.together {
+            return network.run_rows(rows, raw);
+        }
+        for (row, raw) in rows.chunks(width.max(1)).zip(raw) {
+            *raw = network.run(row)?;
+        }
+        Ok(())
+    }
+
     /// Calibrated, not yet rounded.
-    fn probability(&mut self, row: &Row) -> Result<f64, Failure> {
-        let raw = self.network.run(&columns(&self.manifest, row))?;
+    fn probability(&self, raw: f64) -> Result<f64, Failure> {
         if !raw.is_finite() {
             return Err(Failure::NotFinite);
         }
@@ -244,22 +309,18 @@ impl Model {
         Ok(self.manifest.calibration.map_or(p, |c| calibrate(p, c)))
     }
 
-    /// Contributions by occlusion: one run per input that is not at its reference.
-    fn drivers(&mut self, row: &Row, exact: f64) -> Result<Vec<Driver>, Failure> {
+    /// Contributions by occlusion: what the network said with each input that is not at its reference put there.
+    fn drivers(&self, row: &Row, exact: f64) -> Result<Vec<Driver>, Failure> {
         let mut out = Vec::new();
-        if self.most_drivers == 0 {
-            return Ok(out);
-        }
-        for (i, value) in row.inputs.iter().enumerate() {
-            let reference = self.manifest.inputs[i].reference;
+        let others = self.raw.get(1..).unwrap_or_default();
+        for ((value, input), raw) in row.inputs.iter().zip(&self.manifest.inputs).zip(others) {
+            let reference = input.reference;
             if *value == Ok(reference) {
                 continue;
             }
-            let mut other = row.clone();
-            other.inputs[i] = Ok(reference);
-            let log_odds = round(logit(exact) - logit(self.probability(&other)?));
+            let log_odds = round(logit(exact) - logit(self.probability(*raw)?));
             if log_odds != 0.0 {
-                let feature = self.manifest.inputs[i].feature.clone();
+                let feature = input.feature.clone();
                 out.push(Driver { feature, value: value.ok(), reference, log_odds });
             }
         }
@@ -282,9 +343,8 @@ impl Predictor for Model {
     }
 }
 
-/// The columns of a row under the manifest's policies. A missing input whose policy is to refuse never gets here.
-fn columns(manifest: &Manifest, row: &Row) -> Vec<f64> {
-    let mut out = Vec::with_capacity(manifest.columns());
+/// Adds the columns of a row under the manifest's policies. A missing input whose policy is to refuse never gets here.
+fn columns(manifest: &Manifest, row: &Row, out: &mut Vec<f64>) {
     for (value, input) in row.inputs.iter().zip(&manifest.inputs) {
         let stand_in = input.fill.unwrap_or(f64::NAN);
         out.push(value.unwrap_or(stand_in));
@@ -292,7 +352,6 @@ fn columns(manifest: &Manifest, row: &Row) -> Vec<f64> {
             out.push(if value.is_err() { 1.0 } else { 0.0 });
         }
     }
-    out
 }
 
 /// Platt scaling. Probabilities of 0 and 1 are taken as 1e-9 away from there, so that their odds exist.

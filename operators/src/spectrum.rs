@@ -3,7 +3,9 @@
 
 pub mod band_power;
 pub mod fft;
+pub mod low_welch;
 pub mod stockham;
+mod stockham_lanes;
 pub mod welch;
 pub mod window_spectrum;
 pub mod windowed;

@@ -353,27 +353,27 @@ impl Decimator {
     /// Adds a number; every `factor`-th time returns their mean.
     pub fn push(&mut self, x: f32) -> Option<f32> {
         let mut mean = None;
-        self.push_all(&[x], |x| x, |_, m| mean = Some(m));
+        self.push_all(&[x], |_, m| mean = Some(m));
         mean
     }
 
-    /// Adds numbers in order, each as `given` changes it; `done` gets each mean with the place of its last number.
+    /// Adds numbers in order; `done` gets each mean with the place of its last number.
     ///
     /// ```
     /// use auscult_operators::window::Decimator;
     /// let mut means = vec![];
-    /// Decimator::new(2).push_all(&[1.0, 3.0, 5.0, 6.0, 7.0], |x| 2.0 * x, |i, m| means.push((i, m)));
-    /// assert_eq!(means, [(1, 4.0), (3, 11.0)]);
+    /// Decimator::new(2).push_all(&[1.0, 3.0, 5.0, 6.0, 7.0], |i, m| means.push((i, m)));
+    /// assert_eq!(means, [(1, 2.0), (3, 5.5)]);
     /// ```
     #[inline(always)]
-    pub fn push_all(&mut self, xs: &[f32], given: impl Fn(f32) -> f32, mut done: impl FnMut(usize, f32)) {
+    pub fn push_all(&mut self, xs: &[f32], mut done: impl FnMut(usize, f32)) {
         let mut at = 0;
         while at < xs.len() {
             let missing = self.factor.saturating_sub(self.count).max(1) as usize;
             let now = &xs[at..xs.len().min(at + missing)];
             let mut sum = self.sum;
             for x in now {
-                sum += given(*x);
+                sum += *x;
             }
             (self.sum, self.count) = (sum, self.count + now.len() as u32);
             at += now.len();

@@ -35,9 +35,11 @@ const NOT_OPERATORS: &[(&str, &str)] = &[
     ("respiration/breath_count", "what resp_rate_wave counts"),
     ("spectrum/fft", "the transform"),
     ("spectrum/stockham", "the transform"),
+    ("spectrum/stockham_lanes", "the transform"),
     ("spectrum/window_spectrum_tests", "tests of window_spectrum"),
     ("spectrum/windowed", "the transform that window_spectrum uses"),
-    ("spectrum/welch", "the estimate that band_power uses"),
+    ("spectrum/low_welch", "the estimate that band_power uses"),
+    ("spectrum/welch", "the estimate that low_welch is held against"),
 ];
 
 fn root() -> PathBuf {

@@ -3,8 +3,10 @@
 
 use std::ops::Range;
 
+use auscult_operators::filter::dispatch::fetch;
 use auscult_operators::filter::values_of_counts;
 use auscult_operators::signal::frame::{Samples, Wave};
+use auscult_operators::signal::time::nearest;
 use auscult_operators::signal::{ChannelId, EventTime, Hertz, Span};
 use serde::{Deserialize, Serialize};
 
@@ -54,7 +56,15 @@ impl Clock {
 }
 
 fn sample_time(origin: EventTime, rate: Hertz, index: i64) -> EventTime {
-    EventTime::from_micros(origin.micros() + (index as f64 * 1e6 / rate.get()).round() as i64)
+    EventTime::from_micros(origin.micros() + nearest(index as f64 * 1e6 / rate.get()))
+}
+
+/// Asks for the samples of a wave that is soon to be sealed: they came some seconds ago, and most beds' lie far away.
+pub(super) fn fetch_samples(wave: &Wave) {
+    match &wave.samples {
+        Samples::Counts { counts, .. } => fetch(&counts[..]),
+        Samples::Values(values) => fetch(&values[..]),
+    }
 }
 
 /// Event time of the last sample of a wave, which has at least one.
@@ -69,7 +79,7 @@ pub(super) fn samples_before(wave: &Wave, t: EventTime) -> usize {
         return 0;
     }
     let guess = (t.micros() as f64 - wave.start.micros() as f64) * wave.rate.get() / 1e6;
-    let mut i = (guess.round() as usize).min(n);
+    let mut i = (nearest(guess).max(0) as usize).min(n);
     while i < n && sample_time(wave.start, wave.rate, i as i64) < t {
         i += 1;
     }
@@ -172,7 +182,7 @@ fn place(
     counts: &mut SampleCounts,
 ) {
     let time = sample_time(wave.start, wave.rate, first as i64);
-    let index = (((time - clock.origin).micros() as f64) * wave.rate.get() / 1e6).round() as i64;
+    let index = nearest(((time - clock.origin).micros() as f64) * wave.rate.get() / 1e6);
     let mut gap = index - clock.next;
     let hold = clock.channel.row().hold;
     let gap_span = Span::from_micros((gap as f64 * 1e6 / wave.rate.get()) as i64);

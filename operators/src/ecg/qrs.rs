@@ -239,7 +239,8 @@ impl QrsDetector {
         let every = self.len.slow.0.max(1) as usize;
         let at = span.start + self.until_slope as usize;
         let slopes = ahead.changes[..span.end].get(at..).unwrap_or_default();
-        self.flutter.slopes(slopes, every);
+        let shares = ahead.shares[..span.end].get(at..).unwrap_or_default();
+        self.flutter.slopes(slopes, shares, every);
         let next = at + slopes.len().div_ceil(every) * every;
         self.until_slope = (next - span.end) as u32;
     }

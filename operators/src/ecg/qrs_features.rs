@@ -11,7 +11,8 @@ use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
-use crate::filter::dispatch::{Kernel, fetch};
+use super::qrs_flutter::share;
+use crate::filter::dispatch::{Kernel, fetch, widest};
 use crate::signal::Hertz;
 use crate::window::{bits, tame};
 
@@ -82,6 +83,8 @@ pub(super) struct Ahead {
     pub(super) values: [f32; BLOCK],
     /// Magnitude of the slow slope in mV.
     pub(super) changes: [f32; BLOCK],
+    /// The shares of these, see [`share`].
+    pub(super) shares: [f32; BLOCK],
     /// A bit for each sample whose energy lies above, or below, that of the sample before.
     pub(super) rises: u64,
     pub(super) falls: u64,
@@ -93,7 +96,8 @@ impl Ahead {
     pub(super) const EMPTY: Self = {
         let (sums, energies) = ([0; REACH + BLOCK], [0; REACH + BLOCK]);
         let none = [0.0; BLOCK];
-        Self { sums, energies, values: none, changes: none, rises: 0, falls: 0, reach: 0 }
+        let (values, changes, shares) = (none, none, none);
+        Self { sums, energies, values, changes, shares, rises: 0, falls: 0, reach: 0 }
     };
 }
 
@@ -145,6 +149,7 @@ impl Ahead {
         for i in 0..BLOCK {
             let change = a[i].wrapping_sub(b[i]).wrapping_sub(c[i].wrapping_sub(d[i]));
             self.changes[i] = (change as f32 / scale).abs();
+            self.shares[i] = share(self.changes[i]);
         }
     }
 }
@@ -310,32 +315,24 @@ impl Features {
         let around = (middle - samples(BASELINE_S), (middle + samples(BASELINE_S)).min(last));
         let base =
             self.sum(around.1).wrapping_sub(self.sum(around.0)) as f32 / (around.1 - around.0).max(1) as f32;
-        let mut sums = [0.0_f32; SEARCHED];
+        let mut sums = [0; SEARCHED];
         let sums = &mut sums[..((to - from + 1) as usize).min(SEARCHED)];
         self.sums_around(from, half, sums);
-        let mut high = (from, f32::MIN);
-        let mut low = (from, f32::MAX);
-        for (i, &y) in (from..).zip(&*sums) {
-            if y > high.1 {
-                high = (i, y);
-            }
-            if y < low.1 {
-                low = (i, y);
-            }
-        }
+        let (low, high) = widest(Extremes(sums));
         let width = (2 * half + 1) as f32;
-        let up = ((high.1 / width - base) / STEPS).max(0.0);
-        let down = ((base - low.1 / width) / STEPS).max(0.0);
+        let up = ((high as f32 / width - base) / STEPS).max(0.0);
+        let down = ((base - low as f32 / width) / STEPS).max(0.0);
         let upward = up * (1.0 + polarity) >= down * (1.0 - polarity);
         let (main, sign, height, opposite) =
-            if upward { (high.0, 1.0, up, down) } else { (low.0, -1.0, down, up) };
-        let height_at = |i: i64| sign * (sums[(i - from) as usize] / width - base) / STEPS;
+            if upward { (high, 1.0, up, down) } else { (low, -1.0, down, up) };
+        let main = from + sums.iter().position(|s| *s == main).unwrap_or_default() as i64;
+        let height_at = |i: i64| sign * (sums[(i - from) as usize] as f32 / width - base) / STEPS;
         let index = first_lobe(from, main, height, height_at);
         Deflection { index, height: sign * height, opposite }
     }
 
     /// Sums of the samples up to `half` before and after each one from `from` on.
-    fn sums_around(&self, from: i64, half: i64, out: &mut [f32]) {
+    fn sums_around(&self, from: i64, half: i64, out: &mut [i32]) {
         let width = 2 * half as usize + 1;
         let mut line = [0; SEARCHED + WIDEST];
         let line = &mut line[..out.len() + width.min(WIDEST)];
@@ -344,7 +341,7 @@ impl Features {
         now.copy_from_slice(&self.sums[first..first + now.len()]);
         later.copy_from_slice(&self.sums[..later.len()]);
         for (out, (before, to)) in out.iter_mut().zip(line.iter().zip(&line[width..])) {
-            *out = to.wrapping_sub(*before) as f32;
+            *out = to.wrapping_sub(*before);
         }
     }
 
@@ -356,6 +353,17 @@ impl Features {
     #[inline]
     fn energy_sum(&self, i: i64) -> u32 {
         self.energies[i as usize & (self.energies.len() - 1)]
+    }
+}
+
+/// The least and the greatest of some numbers.
+struct Extremes<'a>(&'a [i32]);
+
+impl Kernel for Extremes<'_> {
+    type Out = (i32, i32);
+    #[inline(always)]
+    fn run(self) -> (i32, i32) {
+        self.0.iter().fold((i32::MAX, i32::MIN), |(low, high), x| (low.min(*x), high.max(*x)))
     }
 }
 

@@ -68,7 +68,12 @@ impl FlutterWatch {
     /// Takes in the magnitude of the slow slope, every 10 ms, in mV.
     #[inline]
     pub fn slope(&mut self, magnitude: f32) {
-        self.open.mean += magnitude / PER_BLOCK as f32;
+        self.take(magnitude, share(magnitude));
+    }
+
+    #[inline]
+    fn take(&mut self, magnitude: f32, share: f32) {
+        self.open.mean += share;
         self.open.peak = self.open.peak.max(magnitude);
         self.filled += 1;
         if self.filled == PER_BLOCK {
@@ -76,24 +81,28 @@ impl FlutterWatch {
         }
     }
 
-    /// Takes in every so many of these magnitudes, the first one included.
-    pub fn slopes(&mut self, magnitudes: &[f32], every: usize) {
-        let (mut rest, block) = (magnitudes, PER_BLOCK as usize * every);
-        while !rest.is_empty() {
-            // A whole block at a time where none is open.
-            if self.filled == 0 && rest.len() > block - every {
-                // Lengths that are known are taken apart; the last one stands for all.
-                self.open = match every {
-                    1 => whole::<1>(rest, every),
-                    2 => whole::<2>(rest, every),
-                    5 => whole::<5>(rest, every),
-                    _ => whole::<0>(rest, every),
-                };
+    /// Takes in every so many of these magnitudes, the first one included, and their [`share`]s.
+    pub fn slopes(&mut self, magnitudes: &[f32], shares: &[f32], every: usize) {
+        let n = magnitudes.len().min(shares.len());
+        let (magnitudes, shares) = (&magnitudes[..n], &shares[..n]);
+        let mut at = 0;
+        while at < n {
+            // A whole block at a time where none is open, for the lengths of usual rates.
+            let rows = (&magnitudes[at..], &shares[at..]);
+            let whole = match every {
+                _ if self.filled > 0 => None,
+                1 => whole::<1, 5>(rows),
+                2 => whole::<2, 9>(rows),
+                5 => whole::<5, 21>(rows),
+                _ => None,
+            };
+            if let Some(block) = whole {
+                self.open = block;
                 self.close();
-                rest = rest.get(block..).unwrap_or_default();
+                at += PER_BLOCK as usize * every;
             } else {
-                self.slope(rest[0]);
-                rest = rest.get(every..).unwrap_or_default();
+                self.take(magnitudes[at], shares[at]);
+                at += every;
             }
         }
     }
@@ -146,18 +155,23 @@ impl FlutterWatch {
     }
 }
 
-/// A block of every `EVERY`-th slope, or, if that is zero, of every so many.
+/// What a slope adds to the mean of its block. A division takes long: it is made of many at once.
 #[inline(always)]
-fn whole<const EVERY: usize>(slopes: &[f32], every: usize) -> Block {
-    let every = if EVERY == 0 { every } else { EVERY };
-    let slopes = &slopes[..(PER_BLOCK as usize - 1) * every + 1];
+pub fn share(magnitude: f32) -> f32 {
+    magnitude / PER_BLOCK as f32
+}
+
+/// A block of every `EVERY`-th slope, the last of which is number `LEN - 1`, if so many are there.
+#[inline(always)]
+fn whole<const EVERY: usize, const LEN: usize>((slopes, shares): (&[f32], &[f32])) -> Option<Block> {
+    let (slopes, shares) = (slopes.first_chunk::<LEN>()?, shares.first_chunk::<LEN>()?);
     let mut block = Block::default();
     for k in 0..PER_BLOCK as usize {
-        let m = slopes[k * every];
-        block.mean += m / PER_BLOCK as f32;
+        let m = slopes[k * EVERY];
+        block.mean += shares[k * EVERY];
         block.peak = if m > block.peak { m } else { block.peak };
     }
-    block
+    Some(block)
 }
 
 #[cfg(test)]
@@ -172,7 +186,8 @@ mod tests {
                 let (mut one, mut many) = (FlutterWatch::default(), FlutterWatch::default());
                 for part in all.chunks(cut) {
                     part.iter().step_by(every).for_each(|m| one.slope(*m));
-                    many.slopes(part, every);
+                    let shares: Vec<f32> = part.iter().map(|m| share(*m)).collect();
+                    many.slopes(part, &shares, every);
                 }
                 one.wave(0.1);
                 many.wave(0.1);

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::qrs::{QrsBeat, QrsDetector};
 use crate::operator::{Operator, Output, Spec, StateError, defaults, load_state, params, save_state};
 use crate::params::{Bound, ParamError};
+use crate::signal::time::nearest;
 use crate::signal::{
     Beat, BeatKind, ChannelId, Epoch, EventTime, Kind, Missing, Reading, Readings, Run, Span,
 };
@@ -124,7 +125,7 @@ impl Lead {
 
 /// Time of the sample `offset` after (or before) the one at `origin`.
 fn time_of(offset: i64, rate: f64, origin: EventTime) -> EventTime {
-    origin + Span::from_micros((offset as f64 * 1e6 / rate).round() as i64)
+    origin + Span::from_micros(nearest(offset as f64 * 1e6 / rate))
 }
 
 fn keep(beats: &mut Vec<Beat>, channel: ChannelId, time: EventTime, b: QrsBeat) {

@@ -267,7 +267,8 @@ impl Detector {
         let step = (SHAPE_BEFORE_S + SHAPE_AFTER_S) * self.rate / (SHAPE - 1) as f64;
         for (k, s) in shape.iter_mut().enumerate() {
             let place = (from + k as f64 * step).max(0.0);
-            let (i, part) = (place as u64, (place - place.floor()) as f32);
+            let i = place as u64;
+            let part = (place - i as f64) as f32;
             let Some(a) = self.at(i, now) else { return 0.0 };
             let b = self.at(i + 1, now).unwrap_or(a);
             *s = a + (b - a) * part;

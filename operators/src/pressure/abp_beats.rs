@@ -4,6 +4,8 @@
 
 mod ahead;
 
+use std::ops::Range;
+
 use ahead::{Ahead, Compute, TOGETHER};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -174,14 +176,25 @@ impl Detector {
     ) {
         let base = self.count;
         let least = 0.4 * params.least_pulse_mmhg as f32;
+        let (followed, patient) = (most_within(PEAK_S, self.rate), most_within(PATIENCE_S, self.rate));
         let (mut at, mut taken) = (0, 0);
         while at < n {
             let here = base + at as u64;
-            let since_s = self.now.map_or(f64::INFINITY, |u| (here - u.noticed) as f64 / self.rate);
-            if since_s > PEAK_S && since_s <= PATIENCE_S {
-                let passed = self.now.map_or(0, |u| here - u.noticed);
-                let left = ((PATIENCE_S * self.rate) as u64).saturating_sub(passed);
-                let to = n.min(at + left as usize + 1);
+            let since = self.now.map_or(u64::MAX, |u| here - u.noticed);
+            if since <= followed {
+                let to = n.min(at + (followed - since) as usize + 1);
+                self.follow_peak(ahead, at..to, time);
+                // Only the last of them may be the next upstroke, if it comes no sooner than it may.
+                let last = to - 1;
+                let since_s = (since + (last - at) as u64) as f64 / self.rate;
+                let next =
+                    since_s >= REFRACTORY_S && ahead.slope[last] >= self.threshold && ahead.rise[last] > 0.0;
+                at = if next { last } else { to };
+                if !next {
+                    continue;
+                }
+            } else if since <= patient {
+                let to = n.min(at + (patient - since) as usize + 1);
                 let rows = ahead.slope[at..to].iter().zip(&ahead.rise[at..to]);
                 let next = rows.take_while(|(sum, rise)| **sum < self.threshold || **rise <= 0.0).count();
                 at += next;
@@ -189,11 +202,8 @@ impl Detector {
                     continue;
                 }
             } else {
-                self.follow_peak(here, ahead.smooth[at], ahead.slope[at], || time(at));
-                if since_s > PATIENCE_S {
-                    self.threshold = (self.threshold * (1.0 - 0.5 / self.rate as f32)).max(least);
-                }
-                if ahead.slope[at] < self.threshold || since_s < REFRACTORY_S || ahead.rise[at] <= 0.0 {
+                self.threshold = (self.threshold * (1.0 - 0.5 / self.rate as f32)).max(least);
+                if ahead.slope[at] < self.threshold || ahead.rise[at] <= 0.0 {
                     at += 1;
                     continue;
                 }
@@ -211,7 +221,7 @@ impl Detector {
     }
 
     /// Adds samples to what is known of the beat in progress.
-    fn note(&mut self, ahead: &Ahead, span: std::ops::Range<usize>) {
+    fn note(&mut self, ahead: &Ahead, span: Range<usize>) {
         self.sum_count += span.len() as u32;
         for x in &ahead.pressure[span.clone()] {
             self.sum += f64::from(*x);
@@ -224,18 +234,27 @@ impl Detector {
     }
 
     /// The systolic peak is the highest sample soon after the upstroke was noticed.
-    fn follow_peak(&mut self, here: u64, smooth: f32, slope: f32, time: impl Fn() -> EventTime) {
+    fn follow_peak(&mut self, ahead: &Ahead, span: Range<usize>, time: &dyn Fn(usize) -> EventTime) {
         let Some(up) = &mut self.now else { return };
-        let since_s = (here - up.noticed) as f64 / self.rate;
-        if since_s <= PEAK_S && smooth > up.sys {
-            (up.peak, up.sys, up.peak_time) = (here, smooth, time());
+        let (from, base) = (span.start, self.count);
+        let share = |times: f32| (times / (self.rate as f32 * PEAK_S as f32)).min(1.0);
+        let (quick, slow, mut threshold) = (share(4.0), share(1.0), self.threshold);
+        let (mut peak, mut sys) = (up.peak, up.sys);
+        for (i, (smooth, slope)) in ahead.smooth[span.clone()].iter().zip(&ahead.slope[span]).enumerate() {
+            let here = base + (from + i) as u64;
+            if *smooth > sys {
+                (peak, sys) = (here, *smooth);
+            }
+            if here - peak <= 1 {
+                // Follows this upstroke's own slope sum: 60 % of it is the next threshold, smoothed over beats.
+                let goal = 0.6 * slope;
+                threshold += (goal - threshold) * if goal > threshold { quick } else { slow };
+            }
         }
-        if since_s <= PEAK_S && here - up.peak <= 1 {
-            // Follows this upstroke's own slope sum: 60 % of it is the next threshold, smoothed over beats.
-            let goal = 0.6 * slope;
-            let share = if goal > self.threshold { 4.0 } else { 1.0 };
-            self.threshold += (goal - self.threshold) * (share / (self.rate as f32 * PEAK_S as f32)).min(1.0);
+        if peak != up.peak {
+            up.peak_time = time((peak - base) as usize);
         }
+        (up.peak, up.sys, self.threshold) = (peak, sys, threshold);
     }
 
     /// Lowest sample just before an upstroke: the foot, as samples back and pressure.
@@ -329,6 +348,14 @@ impl Detector {
         }
         Ok((columns.map(|mut c| median_in_place(&mut c[..count]).unwrap_or(0.0)), quality))
     }
+}
+
+/// Most samples that lie within a time.
+fn most_within(span_s: f64, rate: f64) -> u64 {
+    let guess = (span_s * rate) as u64;
+    // The quotient is rounded: it decides.
+    let within = |n: u64| n as f64 / rate <= span_s;
+    if within(guess + 1) { guess + 1 } else { guess - u64::from(!within(guess)).min(guess) }
 }
 
 /// The operator.

@@ -270,9 +270,10 @@ impl Track {
         // The second highest of the last four seconds: a slow heart leaves seconds without a beat, and one
         // artefact must not make all else look small.
         let recent = known.min(4);
-        let mut four = [0.0; 4];
-        four[..recent].copy_from_slice(&heights[..recent]);
-        let height = rank_in_place(&mut four[..recent], 0.67).unwrap_or(seen.high - seen.low);
+        let height = match heights {
+            [a, b, c, d, ..] if recent == 4 => second_of_four([a, b, c, d]),
+            mut heights => rank_in_place(&mut heights[..recent], 0.67).unwrap_or(seen.high - seen.low),
+        };
         let tallest =
             heights[..recent].iter().fold(limits.noise_floor.max(f32::MIN_POSITIVE), |a, &b| a.max(b));
         let usual = median_in_place(&mut heights[..known]).unwrap_or(height);
@@ -308,6 +309,13 @@ impl Track {
         };
         Verdict { value, state }
     }
+}
+
+/// The second highest of four heights, without a sort.
+fn second_of_four([a, b, c, d]: [f32; 4]) -> f32 {
+    let less = |a: f32, b: f32| if a < b { a } else { b };
+    let more = |a: f32, b: f32| if a < b { b } else { a };
+    more(less(more(a, b), more(c, d)), more(less(a, b), less(c, d)))
 }
 
 /// The operator.
@@ -458,6 +466,14 @@ mod tests {
     fn beat(i: i64) -> f32 {
         let t = (i % 200) as f32 / 250.0 - 0.3;
         if t.abs() < 0.04 { 1.2 * (1.0 - t.abs() / 0.04) } else { 0.01 * noise(i) }
+    }
+
+    #[test]
+    fn the_second_of_four_is_that_of_their_ranks() {
+        for n in 0..256 {
+            let four = [n & 3, n >> 2 & 3, n >> 4 & 3, n >> 6].map(|x| x as f32);
+            assert_eq!(Some(second_of_four(four)), rank_in_place(&mut four.clone(), 0.67), "{four:?}");
+        }
     }
 
     #[test]

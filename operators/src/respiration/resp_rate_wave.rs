@@ -9,9 +9,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::breath_count::{MOST, breaths_per_minute};
+use crate::filter::dispatch::{Kernel, widest};
 use crate::operator::{Operator, Output, Spec, StateError, defaults, load_state, params, save_state};
 use crate::params::Bound;
-use crate::signal::time::US_PER_S;
+use crate::signal::time::{US_PER_S, nearest};
 use crate::signal::{BeatKind, ChannelId, Epoch, EventTime, Kind, Missing, Reading, Readings, Run, Span};
 use crate::window::{Decimator, Ring, tame};
 
@@ -73,19 +74,39 @@ impl Slow {
     fn take(&mut self, run: &Run<'_>, from: &[f32]) {
         let Self { decimator, samples, newest, .. } = self;
         let mut last = None;
-        decimator.push_all(
-            from,
-            |x| tame(x, -1e7, 1e7),
-            |i, mean| {
+        let mut tamed = [0.0; TOGETHER];
+        for (k, part) in from.chunks(TOGETHER).enumerate() {
+            let tamed = &mut tamed[..part.len()];
+            widest(Tame { part, tamed });
+            decimator.push_all(tamed, |i, mean| {
                 samples.push(mean);
-                last = Some(i);
-            },
-        );
+                last = Some(k * TOGETHER + i);
+            });
+        }
         *newest = last.map_or(*newest, |i| run.time_of(i));
     }
     fn mean_quality(&self) -> f32 {
         let n = self.quality.len().max(1) as f32;
         self.quality.iter().sum::<f32>() / n
+    }
+}
+
+/// Samples that are tamed at a time.
+const TOGETHER: usize = 128;
+
+/// Makes numbers of samples that arithmetic can stand.
+struct Tame<'a> {
+    part: &'a [f32],
+    tamed: &'a mut [f32],
+}
+
+impl Kernel for Tame<'_> {
+    type Out = ();
+    #[inline(always)]
+    fn run(self) {
+        for (to, x) in self.tamed.iter_mut().zip(self.part) {
+            *to = tame(*x, -1e7, 1e7);
+        }
     }
 }
 
@@ -240,7 +261,8 @@ impl State {
 
 /// Mean of the slowed raw wave over one beat.
 fn baseline(slow: &Slow, from: EventTime, to: EventTime) -> f32 {
-    let back = |t: EventTime| ((slow.newest - t).seconds() * slow.slow_hz()).round().max(0.0) as usize;
+    let hz = slow.slow_hz();
+    let back = |t: EventTime| nearest((slow.newest - t).seconds() * hz).max(0) as usize;
     let (older, newer) = (back(from), back(to));
     let beat = (newer..older.max(newer + 1)).filter_map(|i| slow.samples.recent(i));
     let (sum, count) = beat.fold((0.0_f32, 0.0_f32), |(s, n), x| (s + x, n + 1.0));

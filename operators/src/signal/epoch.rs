@@ -2,6 +2,7 @@
 //! In: built by the align hop. Out: per channel the contiguous runs of samples in canonical units, and every
 //! observation still valid.
 
+use super::time::nearest;
 use super::{ChannelId, EventTime, Hertz, Span, Values};
 
 /// What an operator sees of one second of one patient.
@@ -51,6 +52,6 @@ pub struct Run<'a> {
 impl Run<'_> {
     /// Event time of sample `i` of this run.
     pub fn time_of(&self, i: usize) -> EventTime {
-        EventTime::from_micros(self.start.micros() + (i as f64 * 1e6 / self.rate.get()).round() as i64)
+        EventTime::from_micros(self.start.micros() + nearest(i as f64 * 1e6 / self.rate.get()))
     }
 }

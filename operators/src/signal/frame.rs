@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::time::nearest;
 use super::{ChannelId, EventTime, Hertz};
 
 /// A pseudonymous patient id: the key of every record. It never shows itself in logs or errors.
@@ -105,7 +106,7 @@ impl Wave {
     /// Event time just after the last sample.
     pub fn end(&self) -> EventTime {
         let us = self.samples.len() as f64 * 1e6 / self.rate.get();
-        EventTime::from_micros(self.start.micros().saturating_add(us.round() as i64))
+        EventTime::from_micros(self.start.micros().saturating_add(nearest(us)))
     }
 }
 

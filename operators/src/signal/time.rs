@@ -61,7 +61,7 @@ impl Span {
     }
     /// From seconds, rounded to the nearest microsecond.
     pub fn from_seconds(s: f64) -> Self {
-        Self((s * US_PER_S as f64).round() as i64)
+        Self(nearest(s * US_PER_S as f64))
     }
     /// Microseconds.
     pub const fn micros(self) -> i64 {
@@ -71,6 +71,21 @@ impl Span {
     pub fn seconds(self) -> f64 {
         self.0 as f64 / US_PER_S as f64
     }
+}
+
+/// The nearest whole number, halves away from zero: what `f64::round` gives, without a call to it, which the plainest
+/// x86-64 makes each time.
+///
+/// ```
+/// use auscult_operators::signal::time::nearest;
+/// assert_eq!([0.5, -0.5, 1.4, -2.5, 0.499_999_999_999_999_94].map(nearest), [1, -1, 1, -3, 0]);
+/// assert_eq!([f64::NAN, f64::INFINITY, 9_007_199_254_740_992.0].map(nearest), [0, i64::MAX, 1 << 53]);
+/// ```
+#[inline]
+pub fn nearest(x: f64) -> i64 {
+    // The greatest number below one half: one half itself would lift what lies just below a half.
+    const HALF: f64 = 0.499_999_999_999_999_94;
+    (x + HALF.copysign(x)) as i64
 }
 
 impl Add<Span> for EventTime {

@@ -8,7 +8,8 @@ use std::collections::VecDeque;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::welch::{Welch, first_at_least, power_between};
+use super::low_welch::LowWelch;
+use super::welch::{first_at_least, power_between};
 use crate::filter::dispatch::{Kernel, widest};
 use crate::operator::{Operator, Output, Spec, StateError, defaults, load_state, params, save_state};
 use crate::params::{Bound, ParamError};
@@ -237,7 +238,7 @@ const TABLES_MAX: usize = 16;
 /// What a spectrum needs while it is made: tables that depend on length and rate alone, and a buffer.
 #[derive(Default)]
 struct Workspace {
-    welch: Vec<Welch>,
+    welch: Vec<LowWelch>,
     density: Vec<f64>,
     window: Vec<f32>,
 }
@@ -248,7 +249,7 @@ thread_local! {
 }
 
 impl Workspace {
-    fn welch(&mut self, len: usize, rate: Hertz) -> Result<&mut Welch, Missing> {
+    fn welch(&mut self, len: usize, rate: Hertz) -> Result<&mut LowWelch, Missing> {
         let known = self.welch.iter().position(|w| w.rate() == rate && w.segment_len() == len);
         let at = match known {
             Some(at) => at,
@@ -256,7 +257,7 @@ impl Workspace {
                 if self.welch.len() == TABLES_MAX {
                     self.welch.remove(0);
                 }
-                self.welch.push(Welch::new(len, rate).map_err(|_| Missing::TooFew)?);
+                self.welch.push(LowWelch::new(len, rate));
                 self.welch.len() - 1
             }
         };
@@ -289,16 +290,15 @@ impl BandPower {
         if slot.samples.len() < slot.need(self.params.span_s) {
             return Err(Missing::Learning);
         }
-        let wanted = 2 * (self.params.segment_s * slot.rate.get() / 2.0).round() as usize;
-        let len = wanted.min(slot.samples.len() / 2 * 2);
+        let wanted = 4 * (self.params.segment_s * slot.rate.get() / 4.0).round().max(1.0) as usize;
+        let len = wanted.min(slot.samples.len() / 4 * 4);
         let (mut density, mut window) =
             (std::mem::take(&mut space.density), std::mem::take(&mut space.window));
         slot.window(&mut window);
         let welch = space.welch(len, slot.rate)?;
-        density.resize(welch.bins(), 0.0);
         let step = welch.step_hz();
         let wanted = first_at_least(welch.bins(), step, highest_hz(KINDS[i])) + 1;
-        let made = welch.density_below(wanted, &window, &mut density);
+        let made = welch.density(wanted, &window, &mut density);
         (space.density, space.window) = (density, window);
         made.map(|_| step)
     }
@@ -503,9 +503,8 @@ mod tests {
         slot.window(&mut kept);
         assert_ne!(kept, x);
         let powers = |x: &[f32]| {
-            let mut welch = Welch::new(1000, rate).unwrap();
-            let mut density = vec![0.0; welch.bins()];
-            welch.density(x, &mut density).unwrap();
+            let (mut welch, mut density) = (LowWelch::new(1000, rate), Vec::new());
+            welch.density(usize::MAX, x, &mut density).unwrap();
             [QRS_HZ, ECG_HZ, (13.0, 30.0)]
                 .map(|(low, high)| power_between(&density, welch.step_hz(), low, high))
         };

@@ -92,15 +92,10 @@ impl RealFft {
         }
     }
 
-    /// Transforms [`ABREAST`] signals side by side: `sample` tells sample `i` of each. Of the coefficients at least the
-    /// first `wanted` are made. To be called from within a kernel, so that it goes wide.
+    /// Transforms [`ABREAST`] signals side by side: `sample` tells sample `i` of each. To be called from within a
+    /// kernel, so that it goes wide.
     #[inline(always)]
-    pub(super) fn forward_abreast(
-        &mut self,
-        sample: impl Fn(usize) -> [f64; ABREAST],
-        bins: &mut [Bins],
-        wanted: usize,
-    ) {
+    pub(super) fn forward_abreast(&mut self, sample: impl Fn(usize) -> [f64; ABREAST], bins: &mut [Bins]) {
         let half = self.len / 2;
         self.packed_abreast.resize(half, Bins::ZERO);
         for (k, p) in self.packed_abreast.iter_mut().enumerate() {
@@ -114,14 +109,8 @@ impl RealFft {
         }
         (bins[0], bins[half]) = (ends[0], ends[1]);
         for k in 1..=half / 2 {
-            if k >= wanted {
-                break;
-            }
             let (low, high) = apart(packed[k], packed[half - k], self.turns[k]);
-            bins[k] = low;
-            if half - k < wanted {
-                bins[half - k] = high;
-            }
+            (bins[k], bins[half - k]) = (low, high);
         }
     }
 }
@@ -129,11 +118,11 @@ impl RealFft {
 /// Coefficient `k` of the real signal, and the one as far from the other end, from those of the packed one. `turn` is
 /// the half-sample delay of the odd samples.
 #[inline(always)]
-fn apart<E: Element>(low: E, high: E, turn: Bin) -> (E, E) {
+fn apart<E: Element<Turn = Bin>>(low: E, high: E, turn: Bin) -> (E, E) {
     let (a, b) = (low, high.conj());
-    let even = (a + b) * 0.5;
+    let even = (a + b).times(0.5);
     // The odd part: (a - b) / 2i, turned by its half-sample delay.
-    let odd = ((a - b) * 0.5).back().turned(turn);
+    let odd = (a - b).times(0.5).back().turned(turn);
     (even + odd, (even - odd).conj())
 }
 

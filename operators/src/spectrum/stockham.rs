@@ -7,7 +7,7 @@
 //! the C library differ in the last bit from machine to machine, and a replay must not.
 
 use std::f64::consts::PI;
-use std::ops::{Add, Mul, Sub};
+use std::ops::{Add, Sub};
 
 use num_complex::Complex;
 
@@ -28,20 +28,23 @@ pub struct Bins {
 
 /// What a transform computes on: one coefficient, or several abreast. Each operation is that of [`Bin`] for every
 /// signal, so that a signal's bits do not depend on its neighbours.
-pub(super) trait Element:
-    Copy + Add<Output = Self> + Sub<Output = Self> + Mul<f64, Output = Self>
-{
+pub(super) trait Element: Copy + Add<Output = Self> + Sub<Output = Self> {
+    /// A coefficient of its precision.
+    type Turn: Copy;
     /// Nothing.
     const ZERO: Self;
     /// Minus i times.
     fn back(self) -> Self;
     /// With the other sign of the imaginary part.
     fn conj(self) -> Self;
+    /// Times a number.
+    fn times(self, k: f64) -> Self;
     /// Times one coefficient.
-    fn turned(self, by: Bin) -> Self;
+    fn turned(self, by: Self::Turn) -> Self;
 }
 
 impl Element for Bin {
+    type Turn = Bin;
     const ZERO: Self = Bin::new(0.0, 0.0);
     #[inline(always)]
     fn back(self) -> Self {
@@ -50,6 +53,10 @@ impl Element for Bin {
     #[inline(always)]
     fn conj(self) -> Self {
         Bin::new(self.re, -self.im)
+    }
+    #[inline(always)]
+    fn times(self, k: f64) -> Self {
+        self * k
     }
     #[inline(always)]
     fn turned(self, by: Bin) -> Self {
@@ -83,15 +90,8 @@ impl Sub for Bins {
     }
 }
 
-impl Mul<f64> for Bins {
-    type Output = Self;
-    #[inline(always)]
-    fn mul(self, k: f64) -> Self {
-        Self { re: each(|l| self.re[l] * k), im: each(|l| self.im[l] * k) }
-    }
-}
-
 impl Element for Bins {
+    type Turn = Bin;
     const ZERO: Self = Self { re: [0.0; ABREAST], im: [0.0; ABREAST] };
     #[inline(always)]
     fn back(self) -> Self {
@@ -100,6 +100,10 @@ impl Element for Bins {
     #[inline(always)]
     fn conj(self) -> Self {
         Self { re: self.re, im: each(|l| -self.im[l]) }
+    }
+    #[inline(always)]
+    fn times(self, k: f64) -> Self {
+        Self { re: each(|l| self.re[l] * k), im: each(|l| self.im[l] * k) }
     }
     #[inline(always)]
     fn turned(self, by: Bin) -> Self {
@@ -114,23 +118,40 @@ impl Element for Bins {
 #[derive(Debug)]
 pub struct ComplexFft {
     len: usize,
-    stages: Vec<Stage>,
+    stages: Vec<Stage<Bin>>,
     spare: Vec<Bin>,
     spare_abreast: Vec<Bins>,
 }
 
 /// One factor of the length.
 #[derive(Debug)]
-struct Stage {
-    radix: usize,
+pub(super) struct Stage<T> {
+    pub(super) radix: usize,
     /// Distance of the samples that are combined, in groups: what remains of the length.
-    rest: usize,
+    pub(super) rest: usize,
     /// Samples that share a turn: product of the factors before.
-    stride: usize,
+    pub(super) stride: usize,
     /// For each of the `rest` groups the turns of all outputs but the first.
-    turns: Vec<Bin>,
+    pub(super) turns: Vec<T>,
     /// Turns by multiples of a `radix`-th, for factors without a formula.
-    roots: Vec<Bin>,
+    roots: Vec<T>,
+}
+
+/// The factors of a length, those with a formula in the order given.
+pub(super) fn stages<T>(len: usize, order: [usize; 4], turn: impl Fn(usize, usize) -> T) -> Vec<Stage<T>> {
+    let (mut rest, mut stride, mut stages) = (len, 1, Vec::new());
+    while rest > 1 {
+        let small = order.into_iter().find(|&r| rest.is_multiple_of(r));
+        let radix = small.or_else(|| (7..rest).find(|&r| rest.is_multiple_of(r))).unwrap_or(rest);
+        let n = rest;
+        rest /= radix;
+        let turn = &turn;
+        let turns = (0..rest).flat_map(|p| (1..radix).map(move |k| turn(p * k, n))).collect();
+        let roots = (0..radix).map(|k| turn(k, radix)).collect();
+        stages.push(Stage { radix, rest, stride, turns, roots });
+        stride *= radix;
+    }
+    stages
 }
 
 /// exp(-2 pi i k / n).
@@ -149,17 +170,7 @@ impl ComplexFft {
     /// assert!(x.iter().all(|b| (b - 1.0).norm_sqr() < 1e-30));
     /// ```
     pub fn new(len: usize) -> Self {
-        let (mut rest, mut stride, mut stages) = (len, 1, Vec::new());
-        while rest > 1 {
-            let small = [4, 2, 3, 5].into_iter().find(|&r| rest.is_multiple_of(r));
-            let radix = small.or_else(|| (7..rest).find(|&r| rest.is_multiple_of(r))).unwrap_or(rest);
-            let n = rest;
-            rest /= radix;
-            let turns = (0..rest).flat_map(|p| (1..radix).map(move |k| turn(p * k, n))).collect();
-            let roots = (0..radix).map(|k| turn(k, radix)).collect();
-            stages.push(Stage { radix, rest, stride, turns, roots });
-            stride *= radix;
-        }
+        let stages = stages(len, [4, 2, 3, 5], turn);
         Self { len, stages, spare: Vec::new(), spare_abreast: Vec::new() }
     }
 
@@ -167,7 +178,7 @@ impl ComplexFft {
     pub fn forward(&mut self, samples: &mut [Bin]) {
         if samples.len() == self.len {
             self.spare.resize(self.len, Bin::ZERO);
-            run(&self.stages, samples, &mut self.spare);
+            transform(&self.stages, samples, &mut self.spare);
         }
     }
 
@@ -176,13 +187,14 @@ impl ComplexFft {
     pub(super) fn forward_abreast(&mut self, samples: &mut [Bins]) {
         if samples.len() == self.len {
             self.spare_abreast.resize(self.len, Bins::ZERO);
-            run(&self.stages, samples, &mut self.spare_abreast);
+            transform(&self.stages, samples, &mut self.spare_abreast);
         }
     }
 }
 
+/// Transforms in place, with spare memory as long. To be called from within a kernel, so that it goes wide.
 #[inline(always)]
-fn run<E: Element>(stages: &[Stage], samples: &mut [E], spare: &mut [E]) {
+pub(super) fn transform<E: Element>(stages: &[Stage<E::Turn>], samples: &mut [E], spare: &mut [E]) {
     let (mut from, mut to) = (samples, spare);
     for stage in stages {
         stage.run(from, to);
@@ -194,9 +206,9 @@ fn run<E: Element>(stages: &[Stage], samples: &mut [E], spare: &mut [E]) {
     }
 }
 
-impl Stage {
+impl<T: Copy> Stage<T> {
     #[inline(always)]
-    fn run<E: Element>(&self, x: &[E], y: &mut [E]) {
+    fn run<E: Element<Turn = T>>(&self, x: &[E], y: &mut [E]) {
         match self.radix {
             2 => self.pass::<E, 2, Two>(x, y),
             3 => self.pass::<E, 3, Three>(x, y),
@@ -207,7 +219,7 @@ impl Stage {
     }
 
     #[inline(always)]
-    fn pass<E: Element, const R: usize, C: Combine<E, R>>(&self, x: &[E], y: &mut [E]) {
+    fn pass<E: Element<Turn = T>, const R: usize, C: Combine<E, R>>(&self, x: &[E], y: &mut [E]) {
         let s = self.stride;
         let groups = y.chunks_exact_mut(R * s).zip(self.turns.chunks_exact(R - 1));
         for (p, (out, turns)) in groups.enumerate() {
@@ -215,15 +227,19 @@ impl Stage {
             for (j, row) in rows.iter_mut().enumerate() {
                 *row = &x[s * (p + self.rest * j)..][..s];
             }
+            let (mut outs, mut rest): ([&mut [E]; R], _) = (std::array::from_fn(|_| Default::default()), out);
+            for row in &mut outs {
+                (*row, rest) = rest.split_at_mut(s);
+            }
             for q in 0..s {
                 let mut a = [E::ZERO; R];
                 for j in 0..R {
                     a[j] = rows[j][q];
                 }
                 let b = C::combine(a);
-                out[q] = b[0];
+                outs[0][q] = b[0];
                 for k in 1..R {
-                    out[q + s * k] = b[k].turned(turns[k - 1]);
+                    outs[k][q] = b[k].turned(turns[k - 1]);
                 }
             }
         }
@@ -231,7 +247,7 @@ impl Stage {
 
     /// The definition, for factors without a formula.
     #[inline(always)]
-    fn slow_pass<E: Element>(&self, x: &[E], y: &mut [E]) {
+    pub(super) fn slow_pass<E: Element<Turn = T>>(&self, x: &[E], y: &mut [E]) {
         let (r, s) = (self.radix, self.stride);
         let groups = y.chunks_exact_mut(r * s).zip(self.turns.chunks_exact(r - 1));
         for (p, (out, turns)) in groups.enumerate() {
@@ -255,11 +271,11 @@ pub(super) const SIN_5: [f64; 2] = [0.951_056_516_295_153_5, 0.587_785_252_292_4
 
 /// The transform of as many elements as a factor has. A trait, as a function handed on would not be compiled into its
 /// caller, and would not go wide with it.
-trait Combine<E, const R: usize> {
+pub(super) trait Combine<E, const R: usize> {
     fn combine(elements: [E; R]) -> [E; R];
 }
 
-struct Two;
+pub(super) struct Two;
 impl<E: Element> Combine<E, 2> for Two {
     #[inline(always)]
     fn combine([a, b]: [E; 2]) -> [E; 2] {
@@ -267,17 +283,17 @@ impl<E: Element> Combine<E, 2> for Two {
     }
 }
 
-struct Three;
+pub(super) struct Three;
 impl<E: Element> Combine<E, 3> for Three {
     #[inline(always)]
     fn combine([a, b, c]: [E; 3]) -> [E; 3] {
-        let (sum, side) = (b + c, (b - c).back() * SIN_3);
-        let middle = a - sum * 0.5;
+        let (sum, side) = (b + c, (b - c).back().times(SIN_3));
+        let middle = a - sum.times(0.5);
         [a + sum, middle + side, middle - side]
     }
 }
 
-struct Four;
+pub(super) struct Four;
 impl<E: Element> Combine<E, 4> for Four {
     #[inline(always)]
     fn combine([a, b, c, d]: [E; 4]) -> [E; 4] {
@@ -286,16 +302,16 @@ impl<E: Element> Combine<E, 4> for Four {
     }
 }
 
-struct Five;
+pub(super) struct Five;
 impl<E: Element> Combine<E, 5> for Five {
     #[inline(always)]
     fn combine([a, b, c, d, e]: [E; 5]) -> [E; 5] {
         let (outer, inner) = (b + e, c + d);
         let (outer_d, inner_d) = (b - e, c - d);
-        let m1 = a + outer * COS_5[0] + inner * COS_5[1];
-        let m2 = a + outer * COS_5[1] + inner * COS_5[0];
-        let n1 = (outer_d * SIN_5[0] + inner_d * SIN_5[1]).back();
-        let n2 = (outer_d * SIN_5[1] - inner_d * SIN_5[0]).back();
+        let m1 = a + outer.times(COS_5[0]) + inner.times(COS_5[1]);
+        let m2 = a + outer.times(COS_5[1]) + inner.times(COS_5[0]);
+        let n1 = (outer_d.times(SIN_5[0]) + inner_d.times(SIN_5[1])).back();
+        let n2 = (outer_d.times(SIN_5[1]) - inner_d.times(SIN_5[0])).back();
         [a + outer + inner, m1 + n1, m2 + n2, m2 - n2, m1 - n1]
     }
 }

@@ -83,17 +83,6 @@ impl Welch {
     /// assert!((power_between(&density, welch.step_hz(), 15.0, 17.0) - 0.5).abs() < 1e-9);
     /// ```
     pub fn density(&mut self, samples: &[f32], density: &mut [f64]) -> Result<usize, Missing> {
-        let wanted = self.bins();
-        self.density_below(wanted, samples, density)
-    }
-
-    /// The same, of the first `wanted` frequencies at least; what stands at the others means nothing.
-    pub(super) fn density_below(
-        &mut self,
-        wanted: usize,
-        samples: &[f32],
-        density: &mut [f64],
-    ) -> Result<usize, Missing> {
         let (len, bins) = (self.window.len(), self.bins.len());
         if samples.len() < len || density.len() < bins {
             return Err(Missing::TooFew);
@@ -106,7 +95,7 @@ impl Welch {
         while done < segments {
             let from = &samples[done * hop..];
             if segments - done >= ABREAST {
-                widest(Abreast { welch: self, samples: from, density, wanted });
+                widest(Abreast { welch: self, samples: from, density });
                 done += ABREAST;
             } else {
                 self.transform(&from[..len]);
@@ -139,14 +128,13 @@ struct Abreast<'a> {
     welch: &'a mut Welch,
     samples: &'a [f32],
     density: &'a mut [f64],
-    wanted: usize,
 }
 
 impl Kernel for Abreast<'_> {
     type Out = ();
     #[inline(always)]
     fn run(self) {
-        let Self { welch, samples, density, wanted } = self;
+        let Self { welch, samples, density } = self;
         let (len, hop) = (welch.window.len(), welch.window.len() / 2);
         let Welch { fft, window, bins_abreast, bins, .. } = welch;
         bins_abreast.resize(bins.len(), Bins::default());
@@ -172,9 +160,8 @@ impl Kernel for Abreast<'_> {
                 at
             },
             bins_abreast,
-            wanted,
         );
-        for (d, b) in density.iter_mut().zip(bins_abreast).take(wanted) {
+        for (d, b) in density.iter_mut().zip(bins_abreast) {
             for l in 0..ABREAST {
                 *d += b.re[l] * b.re[l] + b.im[l] * b.im[l];
             }

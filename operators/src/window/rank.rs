@@ -36,26 +36,11 @@ pub fn median_in_place(values: &mut [f32]) -> Option<f32> {
 /// The numbers at two ranks inside the slice. Of few numbers the rank of each is counted, which takes few branches.
 fn ranked(values: &mut [f32], ranks: [usize; 2]) -> [f32; 2] {
     match values.len() {
-        0..=8 => of_eight(values, ranks),
+        0..=8 => widest(Counted::<8> { values, ranks }),
         9..=16 => widest(Counted::<16> { values, ranks }),
         17..=32 => widest(Counted::<32> { values, ranks }),
         _ => ranks.map(|rank| *values.select_nth_unstable_by(rank, f32::total_cmp).1),
     }
-}
-
-/// Two of at most eight numbers, which go through a sorting network.
-fn of_eight(values: &[f32], [first, second]: [usize; 2]) -> [f32; 2] {
-    let mut keys = [i32::MAX; 8];
-    for (k, x) in keys.iter_mut().zip(values) {
-        *k = in_order(*x);
-    }
-    macro_rules! sort {
-        ($($a:literal $b:literal),*) => {
-            $((keys[$a], keys[$b]) = (keys[$a].min(keys[$b]), keys[$a].max(keys[$b]));)*
-        };
-    }
-    sort!(0 2, 1 3, 4 6, 5 7, 0 4, 1 5, 2 6, 3 7, 0 1, 2 3, 4 5, 6 7, 2 4, 3 5, 1 4, 3 6, 1 2, 3 4, 5 6);
-    [from_order(keys[first & 7]), from_order(keys[second & 7])]
 }
 
 /// At most `N` numbers, two of which are looked for.

@@ -49,10 +49,14 @@ impl Detector {
         // A mean of 10 ms takes the edge off noise and leaves systolic peaks as they are.
         let share = (1.0 / (self.rate * 0.010)).min(1.0) as f32;
         let first = if self.count == 0 { pressure[0] } else { self.smooth };
-        let mut before = first;
         for i in 0..n {
-            before += (pressure[i] - before) * share;
-            smooth[i] = before;
+            smooth[i] = pressure[i] * share;
+        }
+        // In the order in which a sample waits least for the one before.
+        let (mut before, keep) = (first, 1.0 - share);
+        for new in &mut smooth[..n] {
+            before = before * keep + *new;
+            *new = before;
         }
         let (mut up, mut sums) = ([0.0_f32; TOGETHER], [0.0_f64; TOGETHER]);
         for i in 0..n {
