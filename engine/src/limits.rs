@@ -63,7 +63,7 @@ limits! {
     /// Bytes of outputs that are not committed yet.
     IN_FLIGHT_BYTES = 16 << 20, "bytes", "partitions are paused until transactions have gone through";
     /// Bytes of log whose rows wait for the archive.
-    ARCHIVE_WAITING_BYTES = 64 << 20, "bytes", "partitions are paused until the archive has written";
+    ARCHIVE_WAITING_BYTES = 16 << 20, "bytes", "partitions are paused until the archive has written";
     /// Records taken in one step.
     STEP_RECORDS = 10_000, "records", "the rest waits for the next step";
 }

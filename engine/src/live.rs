@@ -387,7 +387,7 @@ struct Message<'a> {
 /// The beds that are on show.
 #[derive(Debug, Default)]
 pub struct Ward {
-    beds: BTreeMap<PatientId, (Glance, EventTime)>,
+    beds: BTreeMap<PatientId, (Box<Glance>, EventTime)>,
     /// Strips gathered since the last message, by bed.
     strips: BTreeMap<PatientId, Vec<Strip>>,
     sequence: u64,
@@ -395,7 +395,7 @@ pub struct Ward {
 
 impl Ward {
     /// Takes in a glance. `heard` is the partition time: how silent a bed is counts by the log's clock.
-    pub fn take(&mut self, mut glance: Glance, heard: EventTime) {
+    pub fn take(&mut self, mut glance: Box<Glance>, heard: EventTime) {
         let strips = std::mem::take(&mut glance.strips);
         let shown = self.strips.len() < STRIP_BEDS_MAX || self.strips.contains_key(&glance.patient);
         if shown && !strips.is_empty() {

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 use ort::environment::Environment;
+use ort::ep::CPU;
 use ort::logging::LogLevel;
 use ort::memory::Allocator;
 use ort::session::{
@@ -240,6 +241,9 @@ fn session(runtime: &Runtime, bytes: &[u8]) -> ort::Result<Session> {
         .with_intra_threads(1)?
         .with_inter_threads(1)?
         .with_parallel_execution(false)?
+        // Tensors are made once: an arena of a megabyte for each session would stand empty.
+        .with_execution_providers([CPU::default().with_arena_allocator(false).build()])?
+        .with_memory_pattern(false)?
         .with_deterministic_compute(true)?
         .with_optimization_level(GraphOptimizationLevel::Level1)?
         .commit_from_memory(bytes)

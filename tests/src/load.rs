@@ -3,7 +3,8 @@
 //!
 //! A score of event time E is sealed by the frame of its bed that ends at E plus the allowed lateness. That frame
 //! leaves at its end plus the bed's place in the second: from there on every millisecond is the engine's and the
-//! broker's, and the sender's if it is late.
+//! broker's, and the sender's if it is late. Beds that fall silent for a while are left out: their last seconds are
+//! sealed by the frame that comes when they are back.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,6 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use auscult::source::crowd::Crowd;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::message::{Headers, Message};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
@@ -19,6 +21,9 @@ use crate::kafka::Client;
 
 /// The lateness that the site's configuration allows.
 const LATENESS_MS: i64 = 2_000;
+
+/// The seed of `auscult send --simulate`.
+const SEED: u64 = 1;
 
 /// Wall-clock time in milliseconds since 1970.
 pub fn now_ms() -> i64 {
@@ -61,12 +66,13 @@ impl Reader {
             }
         }
         consumer.assign(&list).expect("assign");
+        let silent = Crowd::falling_silent(SEED, beds);
         let (seen, stop) = (Arc::new(Mutex::default()), Arc::new(AtomicBool::new(false)));
         let (into, until) = (Arc::clone(&seen), Arc::clone(&stop));
         let thread = std::thread::spawn(move || {
             while !until.load(Ordering::Relaxed) {
                 let Some(Ok(message)) = consumer.poll(Duration::from_millis(50)) else { continue };
-                if let Some(one) = look(&message, beds) {
+                if let Some(one) = look(&message, &silent) {
                     let mut all: std::sync::MutexGuard<'_, Vec<Seen>> =
                         into.lock().unwrap_or_else(PoisonError::into_inner);
                     all.push(one);
@@ -91,7 +97,7 @@ impl Drop for Reader {
     }
 }
 
-fn look<M: Message>(message: &M, beds: usize) -> Option<Seen> {
+fn look<M: Message>(message: &M, silent: &[bool]) -> Option<Seen> {
     let visible_ms = now_ms();
     let header = |name: &str| {
         let found = message.headers()?.iter().find(|h| h.key == name)?.value?;
@@ -99,7 +105,10 @@ fn look<M: Message>(message: &M, beds: usize) -> Option<Seen> {
     };
     let event: jiff::Timestamp = header("ce_time")?.parse().ok()?;
     let bed: i64 = std::str::from_utf8(message.key()?).ok()?.strip_prefix("bed-")?.parse().ok()?;
-    let phase_ms = (bed - 1) * 1000 / i64::try_from(beds.max(1)).ok()?;
+    if *silent.get(usize::try_from(bed - 1).ok()?)? {
+        return None;
+    }
+    let phase_ms = (bed - 1) * 1000 / i64::try_from(silent.len()).ok()?;
     Some(Seen {
         input: header("auscult_input_partition")?.parse().ok()?,
         sealed_ms: event.as_millisecond() + LATENESS_MS + phase_ms,

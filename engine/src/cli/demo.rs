@@ -276,7 +276,7 @@ impl Demo {
         let mut ward = self.shared.ward();
         for (_, effect) in effects.list {
             if let Effect::Glance(glance) = effect {
-                ward.take(*glance, heard);
+                ward.take(glance, heard);
             }
         }
         Ok(())

@@ -14,6 +14,8 @@ use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use rustix::process::setpriority_process;
+use rustix::thread::gettid;
 use tracing::{error, info};
 
 use crate::clock;
@@ -22,6 +24,8 @@ use crate::limits;
 use crate::shared::lock;
 use crate::sink::archive::{Archive, ArchiveError};
 
+/// Nice value of the thread; those that look after alerts have 0.
+const PRIORITY: i32 = 5;
 /// How long the last owner of a partition may take to let go of its files.
 const LET_GO: Duration = Duration::from_secs(2);
 /// How often a failed partition is thought of.
@@ -155,6 +159,8 @@ struct Work {
 
 impl Work {
     fn run(mut self, from: &Receiver<Message>) {
+        // Where cores are short, alerts go first. Refused, it is as it was.
+        let _ = setpriority_process(Some(gettid()), PRIORITY);
         loop {
             match from.recv_timeout(LOOK) {
                 Ok(message) => self.take(message),

@@ -13,12 +13,17 @@ use parquet::basic::{Compression, Encoding, ZstdLevel};
 use parquet::errors::ParquetError;
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::schema::types::ColumnPath;
+use rustix::fs::{Advice, fadvise};
 use thiserror::Error;
 
 use crate::failpoint;
 
 /// Rows in one row group: bounds the memory of a file being written.
-const ROW_GROUP_ROWS: usize = 16_384;
+const ROW_GROUP_ROWS: usize = 8_192;
+/// Rows and bytes in one page of a column: bound what its encoder holds.
+const PAGE: (usize, usize) = (2_048, 128 << 10);
+/// So many bytes are sent to the disk at once.
+const LET_GO_BYTES: u64 = 1 << 20;
 /// Columns that count up, or nearly: their differences are packed. That is smaller than a dictionary, and quicker.
 const COUNTING: [&str; 7] = [
     "sequence",
@@ -65,6 +70,8 @@ pub enum ArchiveError {
 pub(super) struct Table {
     writer: ArrowWriter<File>,
     aside: PathBuf,
+    /// Bytes that are on their way to the disk.
+    leaving: u64,
 }
 
 /// Wraps an I/O error with what was attempted.
@@ -84,18 +91,32 @@ impl Table {
         let file = create().map_err(io_error("create", &aside))?;
         let writer = ArrowWriter::try_new(file, schema, Some(properties()))
             .map_err(|source| ArchiveError::Encode { path: aside.clone(), source })?;
-        Ok(Self { writer, aside })
+        Ok(Self { writer, aside, leaving: 0 })
     }
 
     /// Adds rows.
     pub(super) fn write(&mut self, batch: &RecordBatch) -> Result<(), ArchiveError> {
         let path = &self.aside;
-        self.writer.write(batch).map_err(|source| ArchiveError::Encode { path: path.clone(), source })
+        self.writer.write(batch).map_err(|source| ArchiveError::Encode { path: path.clone(), source })?;
+        self.let_go();
+        Ok(())
+    }
+
+    /// Sends whole row groups to the disk as they come. If the end of the file had to wait for all of it, so would all
+    /// else that is written on this disk: a broker's log, and with it the alerts.
+    fn let_go(&mut self) {
+        let written = self.writer.bytes_written() as u64;
+        if written < self.leaving + LET_GO_BYTES {
+            return;
+        }
+        // Only advice: who does not take it writes later.
+        let _ = fadvise(self.writer.inner(), self.leaving, None, Advice::DontNeed);
+        self.leaving = written;
     }
 
     /// Ends the file and gives it its name, unless a file of that name is there: then this one says the same.
     pub(super) fn finish(self, folder: &Path, name: &str) -> Result<(), ArchiveError> {
-        let Self { writer, aside } = self;
+        let Self { writer, aside, .. } = self;
         let file =
             writer.into_inner().map_err(|source| ArchiveError::Encode { path: aside.clone(), source })?;
         let sync = failpoint::io(failpoint::ARCHIVE_WRITTEN).and_then(|()| file.sync_all());
@@ -124,6 +145,8 @@ fn properties() -> WriterProperties {
         .set_compression(Compression::SNAPPY)
         .set_statistics_enabled(EnabledStatistics::None)
         .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
+        .set_data_page_row_count_limit(PAGE.0)
+        .set_data_page_size_limit(PAGE.1)
         .set_column_dictionary_enabled(counts.clone(), false)
         .set_column_compression(counts.clone(), Compression::UNCOMPRESSED)
         .set_column_encoding(counts, Encoding::DELTA_BINARY_PACKED)

@@ -90,6 +90,18 @@ impl Crowd {
         self
     }
 
+    /// Which of so many beds fall silent for a while: what they play has a gap. Drawn by [`Crowd::draw`] with this seed.
+    ///
+    /// ```
+    /// use auscult::source::crowd::Crowd;
+    /// let silent = Crowd::falling_silent(1, 1_000);
+    /// assert!(silent.len() == 1_000 && silent.contains(&true) && silent.contains(&false));
+    /// ```
+    pub fn falling_silent(seed: u64, beds: usize) -> Vec<bool> {
+        let drawn = ward(seed, beds.clamp(1, TEMPLATES), EventTime::default());
+        (0..beds).map(|bed| drawn[bed % drawn.len()].profile().script.name == "gap").collect()
+    }
+
     fn session(&self) -> u64 {
         u64::try_from(self.start.micros()).unwrap_or(0)
     }

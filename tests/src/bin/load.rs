@@ -136,12 +136,17 @@ impl<'a> Load<'a> {
         let sent: u64 = sender.stdout().trim().rsplit(' ').next().and_then(|n| n.parse().ok()).unwrap_or(0);
         let metrics = self.site.drained(&mut running, sent);
         all.extend(reader.take());
-        // The first seconds are those of a service that has just met everybody; after the last nobody seals.
-        let (first, last) = (all.iter().map(|s| s.sealed_ms).min().unwrap_or(0) + 20_000, over - 20_000);
-        let settled: Vec<&Seen> = all.iter().filter(|s| (first..last).contains(&s.sealed_ms)).collect();
+        // The first minute is that of a service, and of a broker, that have just begun; after the last second nobody
+        // seals.
+        let (first, last) = (all.iter().map(|s| s.sealed_ms).min().unwrap_or(0), over - 20_000);
+        let from = |warm_ms| move |s: &&Seen| (first + warm_ms..last).contains(&s.sealed_ms);
+        let spread_of =
+            |late: fn(&Seen) -> i64, warm_ms| spread(all.iter().filter(from(warm_ms)).map(late).collect());
         println!("cores over all: {} (a sender that has ended counts as 0)", used.join(", "));
-        println!("written after: {}", spread(settled.iter().map(|s| s.written_ms - s.sealed_ms).collect()));
-        println!("visible after: {}", spread(settled.iter().map(|s| s.visible_ms - s.sealed_ms).collect()));
+        for (name, warm_ms) in [("all", 0), ("after the first minute", 60_000)] {
+            println!("written after, {name}: {}", spread_of(|s| s.written_ms - s.sealed_ms, warm_ms));
+            println!("visible after, {name}: {}", spread_of(|s| s.visible_ms - s.sealed_ms, warm_ms));
+        }
         println!("accounts: sent {sent}, {}", accounts(&metrics));
         let begun = Instant::now();
         let code = running.terminate(Duration::from_secs(15));
