@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::filter::dispatch::Far;
 use crate::operator::{Operator, Output, Spec, StateError, defaults, load_state, params, save_state};
 use crate::params::Bound;
 use crate::signal::{BeatKind, ChannelId, Epoch, EventTime, Kind, Missing, Reading, Readings, Span};
@@ -144,6 +145,12 @@ impl Operator for PulseRate {
         let reading =
             Reading { name: "pulse_rate", channel: Some(channel), time: epoch.end(), window, value, quality };
         out.push(reading);
+    }
+
+    fn far(&self, _next: EventTime, to: &mut Far) {
+        let (older, newer) = self.state.pulses.as_slices();
+        to.add(older);
+        to.add(newer);
     }
 
     fn save(&self, out: &mut Vec<u8>) {

@@ -46,6 +46,12 @@ impl Default for Values {
 }
 
 impl Values {
+    /// Notes where they lie, see [`Far`](crate::filter::dispatch::Far).
+    pub fn far(&self, to: &mut crate::filter::dispatch::Far) {
+        to.add(&self.slots[..]);
+        to.add(&self.absent[..]);
+    }
+
     /// Stores an observation unless a newer one is there. A value derived here never replaces a reported one
     /// that is still valid when the derived one was made; a reported one that came when it was no longer valid
     /// never replaces a derived one, nor does one from before the quantity was reported absent.
