@@ -149,7 +149,7 @@ impl Worker {
                 let plan = self.plan.clone();
                 let id_of = |at: usize| records.get(at).and_then(|r| id_of(&plan.form, r));
                 for (at, record) in records.iter().enumerate() {
-                    let foreseen = self.foreseen.step(at, id_of, &self.index, &self.patients);
+                    let foreseen = self.foreseen.step(at, id_of, &self.patients);
                     self.record(at, record, foreseen, &mut effects);
                     self.walk_if_full(&mut effects);
                 }
@@ -159,7 +159,7 @@ impl Worker {
                 effects.list.reserve(frames.len());
                 let id_of = |at: usize| frames.get(at).map(|p| p.frame.patient.expose());
                 for (at, Placed { offset, timestamp, frame }) in frames.iter().enumerate() {
-                    let foreseen = self.foreseen.step(at, id_of, &self.index, &self.patients);
+                    let foreseen = self.foreseen.step(at, id_of, &self.patients);
                     self.install(*offset);
                     self.pass_time(*timestamp, *offset, &mut effects);
                     self.align(frame.clone(), foreseen, (at, *offset), &mut effects);
@@ -309,6 +309,7 @@ impl Worker {
                 keeper.met(at, &mut patient);
             }
             self.patients.push(patient);
+            self.foreseen.learn(&self.patients);
         }
     }
 
@@ -379,6 +380,7 @@ impl Worker {
         let new = Patient::new(frame.patient.clone(), &self.plan, now, offset);
         self.patients.push(new.map_err(|e| Reject::new("too_many_patients", e.to_string()))?);
         self.index.insert(frame.patient.clone(), at);
+        self.foreseen.learn(&self.patients);
         if let Some(keeper) = &mut self.keeper {
             keeper.met(at, &mut self.patients[at]);
         }

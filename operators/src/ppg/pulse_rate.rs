@@ -131,6 +131,11 @@ impl Operator for PulseRate {
                 state.pulses.push_back(Pulse { time: beat.time, confidence: beat.confidence });
             }
         }
+        // Those before the window are read no more, but for the last one: what is not newer is no new pulse.
+        let oldest = epoch.end() - Span::from_seconds(self.params.span_s);
+        while state.pulses.len() > 1 && state.pulses.front().is_some_and(|p| p.time <= oldest) {
+            state.pulses.pop_front();
+        }
         let heard = out.find_on("signal_quality", channel).map(|r| r.value.unwrap_or(0.0) as f32);
         // Without the quality operator before this one, only the shape of the pulses speaks.
         let quality = heard.unwrap_or(if present { 1.0 } else { 0.0 });

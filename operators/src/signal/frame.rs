@@ -31,11 +31,6 @@ impl PatientId {
         &self.0
     }
 }
-impl std::borrow::Borrow<str> for PatientId {
-    fn borrow(&self) -> &str {
-        &self.0
-    }
-}
 impl fmt::Debug for PatientId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("patient(*)")
