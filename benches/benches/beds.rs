@@ -16,6 +16,7 @@ fn seconds(beds: usize) -> usize {
     if measuring() { (BED_SECONDS / beds).max(30) } else { 30 }
 }
 
+/// Seconds of beds that are measured at least.
 const BED_SECONDS: usize = 60_000;
 /// Seconds before the time is taken.
 const WARM_S: usize = 30;
@@ -33,8 +34,8 @@ fn ward(beds: usize) {
     let mut ward = Seconds::new(beds);
     let mut worker = Worker::new(plan(false));
     let (mut spent, mut measured, mut offset, mut before) = (Duration::ZERO, 0, 0, None);
-    let seconds_measured = seconds(beds);
-    for second in 0..WARM_S + seconds_measured {
+    let seconds = seconds(beds);
+    for second in 0..WARM_S + seconds {
         let mut frames = ward.next_second();
         loop {
             // No more than a batch is held: the memory that grows is that of the beds.
@@ -57,7 +58,7 @@ fn ward(beds: usize) {
     if !measuring() {
         return println!("beds {beds:>6}: {offset} frames, too few for a figure");
     }
-    let per_bed = spent.as_secs_f64() * 1e6 / (beds * seconds_measured) as f64;
+    let per_bed = spent.as_secs_f64() * 1e6 / (beds * seconds) as f64;
     let rate = measured as f64 / spent.as_secs_f64() / 1e6;
     let memory = resident_kib().zip(before).map_or("not known".into(), |(after, before)| {
         format!("{:.1} KiB a bed", after.saturating_sub(before) as f64 / beds as f64)

@@ -7,7 +7,7 @@ use auscult_operators::filter::dispatch::fetch;
 
 use crate::patient::Patient;
 
-/// How many frames are in sight. Of each that comes nearer, one step more is asked for of what says where the rest lies.
+/// How many frames are in sight. As one comes nearer, one step more is asked for of what says where the rest lies.
 const SIGHT: usize = 7;
 /// Patients that one bucket remembers.
 const WAYS: usize = 4;
@@ -97,5 +97,34 @@ impl Foreseen {
             p.timeline.fetch_oldest();
         }
         self.next[0].filter(|p| patients.get(*p).map(|p| p.id.expose()) == id_of(at))
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use auscult_operators::signal::{EventTime, PatientId};
+
+    use super::*;
+
+    #[test]
+    fn known_patients_are_found_and_others_are_not() {
+        let plan = crate::check::default_plan().unwrap();
+        let (mut foreseen, mut patients) = (Foreseen::default(), Vec::new());
+        for n in 0..50 {
+            let id = PatientId::new(&format!("p{n}"));
+            patients.push(Patient::new(id, &plan, EventTime::default(), n).unwrap());
+            foreseen.learn(&patients);
+        }
+        // Also from one batch to the next, which may be shorter than what is in sight.
+        for (batch, length) in [(0, 200), (1, 3), (2, 1), (3, 40)] {
+            let ids: Vec<String> = (0..length).map(|i| format!("p{}", (i * 31 + batch * 7) % 60)).collect();
+            let id_of = |at: usize| ids.get(at).map(String::as_str);
+            for (at, id) in ids.iter().enumerate() {
+                let found = foreseen.step(at, id_of, &patients);
+                let there = patients.iter().position(|p| p.id.expose() == id);
+                assert_eq!(found, there, "{at} of {batch}");
+            }
+        }
     }
 }

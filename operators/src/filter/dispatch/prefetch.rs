@@ -47,6 +47,8 @@ impl Stretch {
         #[cfg(target_arch = "x86_64")]
         for line in 0..lines {
             let at = std::ptr::without_provenance::<i8>(first + line * LINE);
+            // Into the second cache, not the first: there, of more than a dozen at a time, processors drop those whose
+            // page they do not know, and of far memory that is most.
             // SAFETY: a hint that reads nothing, never faults, and that every x86-64 has.
             unsafe { std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T1 }>(at) };
         }
