@@ -1,6 +1,6 @@
 //! What a bed costs, in time and in memory, as the ward grows.
 //! In: decoded frames of a minute of wards of 100 to 50,000 beds. Out: per size the core's time per bed and second,
-//! samples a second, and the resident memory per bed, as Linux tells it.
+//! samples a second, and the resident memory per bed, as Linux tells it. `-- 100 10000` measures only these sizes.
 #![allow(clippy::print_stdout, reason = "a bench says what it found")]
 #![allow(clippy::disallowed_methods, reason = "a bench reads the wall clock")]
 
@@ -11,7 +11,13 @@ use auscult_benches::core_time::core_time;
 use auscult_benches::workload::{Seconds, measuring, placed, plan, samples};
 use auscult_operators::signal::Frame;
 
-const SECONDS: usize = 60;
+/// Seconds in which the time is taken: of small wards more, so that there are enough for a figure.
+fn seconds(beds: usize) -> usize {
+    if measuring() { (BED_SECONDS / beds).max(30) } else { 30 }
+}
+
+/// Seconds of beds that are measured at least.
+const BED_SECONDS: usize = 60_000;
 /// Seconds before the time is taken.
 const WARM_S: usize = 30;
 /// Frames handed over at a time.
@@ -25,11 +31,12 @@ fn resident_kib() -> Option<u64> {
 }
 
 fn ward(beds: usize) {
-    let mut seconds = Seconds::new(beds);
+    let mut ward = Seconds::new(beds);
     let mut worker = Worker::new(plan(false));
     let (mut spent, mut measured, mut offset, mut before) = (Duration::ZERO, 0, 0, None);
-    for second in 0..SECONDS {
-        let mut frames = seconds.next_second();
+    let seconds = seconds(beds);
+    for second in 0..WARM_S + seconds {
+        let mut frames = ward.next_second();
         loop {
             // No more than a batch is held: the memory that grows is that of the beds.
             let batch: Vec<Frame> = frames.by_ref().take(BATCH).collect();
@@ -51,7 +58,7 @@ fn ward(beds: usize) {
     if !measuring() {
         return println!("beds {beds:>6}: {offset} frames, too few for a figure");
     }
-    let per_bed = spent.as_secs_f64() * 1e6 / (beds * (SECONDS - WARM_S)) as f64;
+    let per_bed = spent.as_secs_f64() * 1e6 / (beds * seconds) as f64;
     let rate = measured as f64 / spent.as_secs_f64() / 1e6;
     let memory = resident_kib().zip(before).map_or("not known".into(), |(after, before)| {
         format!("{:.1} KiB a bed", after.saturating_sub(before) as f64 / beds as f64)
@@ -62,6 +69,11 @@ fn ward(beds: usize) {
 }
 
 fn main() {
-    let sizes: &[usize] = if measuring() { &[100, 1_000, 10_000, 50_000] } else { &[3] };
+    let asked: Vec<usize> = std::env::args().filter_map(|a| a.parse().ok()).collect();
+    let sizes: &[usize] = match (measuring(), asked.as_slice()) {
+        (false, _) => &[3],
+        (true, []) => &[100, 1_000, 10_000, 50_000],
+        (true, asked) => asked,
+    };
     sizes.iter().for_each(|&beds| ward(beds));
 }

@@ -10,6 +10,7 @@ mod tests;
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
+use auscult_operators::filter::dispatch::{Far, Stretch};
 use auscult_operators::signal::frame::{Command, DeviceStatus, Observation};
 use auscult_operators::signal::{EventTime, Frame, SourceId, Span};
 pub use grid::RunMeta;
@@ -197,6 +198,16 @@ impl SampleCounts {
     }
 }
 
+/// Stretches of memory noted of a frame: itself, its lists, and the samples of its first waves.
+const STRETCHES: usize = 8;
+
+/// Where a frame lies: noted when it comes, as it is at hand then.
+fn memory_of(frame: &Arc<Frame>) -> [Stretch; STRETCHES] {
+    let whole = [Stretch::of(&**frame), Stretch::of(&frame.waves[..]), Stretch::of(&frame.observations[..])];
+    let mut all = whole.into_iter().chain(frame.waves.iter().map(grid::samples_of));
+    std::array::from_fn(|_| all.next().unwrap_or_default())
+}
+
 /// One frame that waits for its epochs to be sealed.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct Pending {
@@ -207,6 +218,9 @@ struct Pending {
     taken: Vec<usize>,
     /// Whether observations, commands and device state were handed on.
     told: bool,
+    /// Where the frame lies.
+    #[serde(skip)]
+    memory: [Stretch; STRETCHES],
 }
 
 /// A frame in a snapshot: by value, for nobody shares it afterwards.
@@ -250,9 +264,20 @@ pub struct Timeline {
 }
 
 impl Timeline {
+    /// Notes where it lies, see [`Far`].
+    pub(crate) fn far(&self, to: &mut Far) {
+        to.add(&self.pending[..]);
+        to.add(&self.clocks[..]);
+        self.sources.far(to);
+    }
+
+    /// Asks for the frame that is sealed next: it came some seconds ago.
+    pub(crate) fn fetch_oldest(&self) {
+        self.pending.first().into_iter().flat_map(|p| p.memory).for_each(Stretch::fetch);
+    }
+
     /// Takes one frame in. Call [`Timeline::seal_due`] afterwards.
     pub fn take(&mut self, frame: &Arc<Frame>, offset: i64) -> Fate {
-        self.pending.first().into_iter().flat_map(|p| &p.frame.waves).for_each(grid::fetch_samples);
         match self.sources.admit(frame) {
             Fate::Processed => {}
             other => return other,
@@ -266,7 +291,10 @@ impl Timeline {
         }
         self.counts.late += taken.iter().map(|n| *n as u64).sum::<u64>();
         let at = self.pending.partition_point(|p| key(&p.frame) <= key(frame));
-        self.pending.insert(at, Pending { frame: frame.clone(), offset, taken, told: false });
+        self.pending.insert(
+            at,
+            Pending { memory: memory_of(frame), frame: frame.clone(), offset, taken, told: false },
+        );
         self.newest = self.newest.max(Some(frame.end()));
         if frame.device == Some(DeviceStatus::Ended) {
             self.sources.end(frame);

@@ -3,7 +3,7 @@
 
 use std::ops::Range;
 
-use auscult_operators::filter::dispatch::fetch;
+use auscult_operators::filter::dispatch::Far;
 use auscult_operators::filter::{Cascade, CascadeState, Conditioning, Job, cascade_for, filter_many};
 use auscult_operators::operator::Spec;
 use auscult_operators::score::ScoreResult;
@@ -40,6 +40,8 @@ pub(crate) struct Computed {
     pub standby: bool,
     /// Values as of the end of this epoch.
     pub values: Values,
+    /// Where what is read of the patient next lies.
+    pub far: Far,
 }
 
 impl Computed {
@@ -231,6 +233,10 @@ struct Part<'a> {
     start: EventTime,
     runs: Range<usize>,
     readings: &'a mut Readings,
+    /// How far its notes of where its memory lies were used.
+    noted: usize,
+    /// Those for the next epoch.
+    far: &'a mut Far,
 }
 
 /// Runs the operators over epochs of different patients, one operator after the other, and stores what they feed.
@@ -239,7 +245,7 @@ fn operate(chains: &mut Chains, patients: &mut [Patient], work: &[Work], compute
     let mut parts: Vec<Part<'_>> = Vec::with_capacity(work.len());
     for (w, c) in work.iter().zip(computed) {
         let Item::Epoch(sealed) = &w.item else { continue };
-        let Computed { clean, readings, .. } = c;
+        let Computed { clean, readings, far, .. } = c;
         let (patient, from) = (&mut patients[w.patient], runs.len());
         for r in &sealed.runs {
             let (raw, clean) = (&sealed.raw[r.range.clone()], &clean[r.range.clone()]);
@@ -248,15 +254,25 @@ fn operate(chains: &mut Chains, patients: &mut [Patient], work: &[Work], compute
             patient.saw_wave(channel, run.time_of(raw.len()));
             runs.push(run);
         }
-        parts.push(Part { patient: w.patient, start: sealed.start, runs: from..runs.len(), readings });
+        far.clear();
+        patient.far_hops(far);
+        far.end_part();
+        let (noted, runs) = (patient.far.second(), from..runs.len());
+        parts.push(Part { patient: w.patient, start: sealed.start, runs, readings, noted, far });
     }
+    (0..AHEAD.min(parts.len())).for_each(|at| ask(&mut parts[at], patients));
     for (k, feeds) in chains.feeds.iter().enumerate() {
         for at in 0..parts.len() {
-            call(&parts, patients, k, at);
-            let Part { patient, start, runs: span, readings } = &mut parts[at];
+            // Of the last items those come next that are first with the next operator.
+            let ahead = (at + AHEAD) % parts.len();
+            ask(&mut parts[ahead], patients);
+            let Part { patient, start, runs: span, readings, far, .. } = &mut parts[at];
             let Patient { operators, values, .. } = &mut patients[*patient];
             let before = readings.items.len();
             operators[k].apply(&Epoch { start: *start, runs: &runs[span.clone()], values }, readings);
+            far.add(&*operators[k]);
+            operators[k].far(*start + Span::EPOCH + Span::EPOCH, far);
+            far.end_part();
             if feeds.is_empty() {
                 continue;
             }
@@ -265,22 +281,18 @@ fn operate(chains: &mut Chains, patients: &mut [Patient], work: &[Work], compute
             }
         }
     }
+    for Part { patient, far, .. } in parts {
+        std::mem::swap(&mut patients[patient].far, far);
+    }
     chains.runs = emptied(runs);
 }
 
-/// Asks for the memory of those who are soon to be computed: of most beds it lies far away. What operator and patient
-/// are the next but one is asked for first, as what it holds says where the rest of it lies, which is asked for next.
-fn call(parts: &[Part<'_>], patients: &[Patient], k: usize, at: usize) {
-    let operator = |ahead: usize| {
-        let (k, at) = (k + (at + ahead) / parts.len(), (at + ahead) % parts.len());
-        patients[parts[at].patient].operators.get(k)
-    };
-    if let Some(next) = operator(1) {
-        next.fetch();
-    }
-    if let Some(later) = operator(2) {
-        fetch(&**later);
-    }
+/// Items ahead for which memory is asked.
+const AHEAD: usize = 2;
+
+/// Asks for the memory of an item's next operator: of most beds it lies far away.
+fn ask(part: &mut Part<'_>, patients: &[Patient]) {
+    part.noted = patients[part.patient].far.fetch_from(part.noted);
 }
 
 /// The memory of a list, for a list of the same shape.

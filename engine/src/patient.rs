@@ -2,6 +2,7 @@
 //! In: changed by the hops, one patient at a time. Out: nothing of it is shared between patients.
 
 use auscult_operators::filter::CascadeState;
+use auscult_operators::filter::dispatch::Far;
 use auscult_operators::operator::Operator;
 use auscult_operators::params::ParamError;
 use auscult_operators::signal::{ChannelId, EventTime, PatientId, Values};
@@ -135,6 +136,8 @@ pub struct Patient {
     pub models: Vec<ModelResult>,
     /// Where each rule stands.
     pub rules: Vec<RuleState>,
+    /// Where what is read of it next lies. Not part of its state.
+    pub far: Far,
     evidence: [Evidence; EVIDENCE_EPOCHS],
     evidence_at: usize,
 }
@@ -161,9 +164,25 @@ impl Patient {
             scores: vec![ToldScore::default(); plan.scores.len()],
             models: plan.models.iter().map(ModelResult::waiting).collect(),
             rules: vec![RuleState::default(); plan.rules.len()],
+            far: Far::default(),
             evidence: Default::default(),
             evidence_at: 0,
         })
+    }
+
+    /// Notes where all lies that is read of it beside its operators.
+    pub(crate) fn far_hops(&self, to: &mut Far) {
+        self.timeline.far(to);
+        self.values.far(to);
+        to.add(&self.chains[..]);
+        to.add(&self.operators[..]);
+        to.add(&self.waves[..]);
+        to.add(&self.scores[..]);
+        self.scores.iter().for_each(|s| to.add(&*s.saying));
+        to.add(&self.models[..]);
+        to.add(&self.rules[..]);
+        // That of the next epoch is remembered here.
+        to.add(&self.evidence[(self.evidence_at + 1) % EVIDENCE_EPOCHS].sources[..]);
     }
 
     /// What is written of it, beside its sections.

@@ -2,6 +2,8 @@
 //! In: one closed enum of everything that can wake it. Out: effects, a pure function of the log: however the log is
 //! cut into steps, the effects are the same.
 
+mod foresee;
+
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
@@ -10,7 +12,7 @@ use auscult_operators::signal::{EventTime, Frame, PatientId, Span};
 use crate::accounts::Accounts;
 use crate::align::{Epochs, Fate, SampleCounts, Sealed};
 use crate::compute::{self, Chains, Computed};
-use crate::decode::{self, Decoded, Reject};
+use crate::decode::{self, Decoded, Form, Reject};
 use crate::effects::{Effect, Effects};
 use crate::infer::Models;
 use crate::limits;
@@ -19,6 +21,7 @@ use crate::plan::Plan;
 use crate::risk;
 use crate::source::Record;
 use crate::state::{self, Found, Keeper, Start};
+use foresee::Foreseen;
 
 /// Everything that can wake a worker.
 #[derive(Debug)]
@@ -96,6 +99,7 @@ pub struct Worker {
     work: Vec<Work>,
     computed: Vec<Computed>,
     sealed: Epochs,
+    foreseen: Foreseen,
 }
 
 impl Worker {
@@ -119,6 +123,7 @@ impl Worker {
             work: Vec::new(),
             computed: Vec::new(),
             sealed: Epochs::default(),
+            foreseen: Foreseen::default(),
         }
     }
 
@@ -141,18 +146,23 @@ impl Worker {
         match event {
             Event::Records(records) => {
                 effects.list.reserve(records.len());
+                let plan = self.plan.clone();
+                let id_of = |at: usize| records.get(at).and_then(|r| id_of(&plan.form, r));
                 for (at, record) in records.iter().enumerate() {
-                    self.record(at, record, &mut effects);
+                    let foreseen = self.foreseen.step(at, id_of, &self.patients);
+                    self.record(at, record, foreseen, &mut effects);
                     self.walk_if_full(&mut effects);
                 }
                 self.walk(&mut effects);
             }
             Event::Frames(frames) => {
                 effects.list.reserve(frames.len());
+                let id_of = |at: usize| frames.get(at).map(|p| p.frame.patient.expose());
                 for (at, Placed { offset, timestamp, frame }) in frames.iter().enumerate() {
+                    let foreseen = self.foreseen.step(at, id_of, &self.patients);
                     self.install(*offset);
                     self.pass_time(*timestamp, *offset, &mut effects);
-                    self.align(frame.clone(), at, *offset, &mut effects);
+                    self.align(frame.clone(), foreseen, (at, *offset), &mut effects);
                     self.walk_if_full(&mut effects);
                 }
                 self.walk(&mut effects);
@@ -168,7 +178,7 @@ impl Worker {
         effects
     }
 
-    fn record(&mut self, at: usize, record: &Record, effects: &mut Effects) {
+    fn record(&mut self, at: usize, record: &Record, foreseen: Option<usize>, effects: &mut Effects) {
         self.install(record.offset);
         self.pass_time(record.timestamp, record.offset, effects);
         if self.keeper.as_ref().is_some_and(|k| k.contains(self.plan.form.patient(&record.key))) {
@@ -176,7 +186,10 @@ impl Worker {
             return;
         }
         match decode::decode_as(&self.plan.form, record) {
-            Decoded::Frame(frame) => self.align(frame, at, record.offset, effects),
+            Decoded::Frame(frame) => {
+                let same = id_of(&self.plan.form, record) == Some(frame.patient.expose());
+                self.align(frame, foreseen.filter(|_| same), (at, record.offset), effects)
+            }
             Decoded::Tick => self.accounts.ticks += u64::from(self.counts(record.offset)),
             Decoded::Reject(reject) => self.reject(at, record.offset, reject, effects),
         }
@@ -201,9 +214,15 @@ impl Worker {
         }
     }
 
-    /// Hop 3: what the frame is, and the epochs it seals.
-    fn align(&mut self, frame: Arc<Frame>, at: usize, offset: i64, effects: &mut Effects) {
-        let patient = match self.patient(&frame, offset) {
+    /// Hop 3: what the frame is, and the epochs it seals. Its patient may be known already.
+    fn align(
+        &mut self,
+        frame: Arc<Frame>,
+        known: Option<usize>,
+        (at, offset): (usize, i64),
+        effects: &mut Effects,
+    ) {
+        let patient = match known.map_or_else(|| self.patient(&frame, offset), Ok) {
             Ok(patient) => patient,
             Err(reject) => return self.reject(at, offset, reject, effects),
         };
@@ -290,6 +309,7 @@ impl Worker {
                 keeper.met(at, &mut patient);
             }
             self.patients.push(patient);
+            self.foreseen.learn(&self.patients);
         }
     }
 
@@ -360,6 +380,7 @@ impl Worker {
         let new = Patient::new(frame.patient.clone(), &self.plan, now, offset);
         self.patients.push(new.map_err(|e| Reject::new("too_many_patients", e.to_string()))?);
         self.index.insert(frame.patient.clone(), at);
+        self.foreseen.learn(&self.patients);
         if let Some(keeper) = &mut self.keeper {
             keeper.met(at, &mut self.patients[at]);
         }
@@ -402,6 +423,11 @@ impl Worker {
     pub fn partition_time(&self) -> Option<EventTime> {
         self.partition_time
     }
+}
+
+/// The patient that the key of a record names.
+fn id_of<'a>(form: &Form, record: &'a Record) -> Option<&'a str> {
+    std::str::from_utf8(form.patient(&record.key)).ok()
 }
 
 /// Where in the span of an archive file a partition's files end: far from those of its neighbours, however many there

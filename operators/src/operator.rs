@@ -4,8 +4,9 @@
 use serde::{Serialize, de::DeserializeOwned};
 use thiserror::Error;
 
+use crate::filter::dispatch::Far;
 use crate::params::{Bound, ParamError};
-use crate::signal::{Epoch, Kind, Readings, Span};
+use crate::signal::{Epoch, EventTime, Kind, Readings, Span};
 
 /// A causal computation over the epochs of one patient. It reads no clock, does no I/O and cannot fail: what it
 /// cannot answer is a reading with the reason why.
@@ -14,9 +15,9 @@ use crate::signal::{Epoch, Kind, Readings, Span};
 pub trait Operator: Send {
     /// Takes in one epoch. Epochs come in order; a silent second comes as an epoch without runs.
     fn apply(&mut self, epoch: &Epoch<'_>, out: &mut Readings);
-    /// Asks for the memory that it will read, shortly before [`Operator::apply`]: see
-    /// [`fetch`](crate::filter::dispatch::fetch). Changes nothing but time.
-    fn fetch(&self) {}
+    /// Notes where the memory lies that [`Operator::apply`] will read of an epoch that ends at `next`, beside the
+    /// operator itself. It is asked for shortly before; what is not noted must be waited for. Changes nothing but time.
+    fn far(&self, _next: EventTime, _to: &mut Far) {}
     /// Appends the whole state, so that an operator of the same parameters that loads it goes on with the same bits.
     fn save(&self, out: &mut Vec<u8>);
     /// Takes over a saved state.

@@ -8,7 +8,7 @@ pub use rank::{bits, median_in_place, rank_in_place};
 pub(crate) use rank::{from_order, in_order};
 use serde::{Deserialize, Serialize};
 
-use crate::filter::dispatch::fetch;
+use crate::filter::dispatch::Far;
 
 /// The longest ring that a saved state may claim, so that a broken state cannot ask for all memory.
 pub const MAX_RING: usize = 1 << 20;
@@ -216,9 +216,17 @@ impl Ring {
         (&older[from.min(split)..to.min(split)], &newer[after(from)..after(to)])
     }
 
-    /// Asks for its memory, see [`fetch`].
-    pub fn fetch(&self) {
-        fetch(&self.values[..]);
+    /// Notes where all of it lies.
+    pub fn far(&self, to: &mut Far) {
+        to.add(&self.values[..]);
+    }
+
+    /// Notes where the next `count` numbers will stand.
+    pub fn far_of_next(&self, count: usize, to: &mut Far) {
+        let from = if self.is_full() { self.head } else { self.values.len().saturating_sub(1) };
+        let now = count.min(self.values.len() - from);
+        to.add(&self.values[from..from + now]);
+        to.add(&self.values[..(count - now).min(from)]);
     }
 
     /// How many numbers are held.
@@ -276,9 +284,9 @@ impl MovingMean {
         Self { until_renewed: ring.capacity() as u32, ring, sum: 0.0 }
     }
 
-    /// Asks for its memory, see [`fetch`].
-    pub fn fetch(&self) {
-        self.ring.fetch();
+    /// Notes where all of it lies.
+    pub fn far(&self, to: &mut Far) {
+        self.ring.far(to);
     }
 
     /// Adds a number and returns the mean of those held.

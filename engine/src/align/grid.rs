@@ -3,7 +3,7 @@
 
 use std::ops::Range;
 
-use auscult_operators::filter::dispatch::fetch;
+use auscult_operators::filter::dispatch::Stretch;
 use auscult_operators::filter::values_of_counts;
 use auscult_operators::signal::frame::{Samples, Wave};
 use auscult_operators::signal::time::nearest;
@@ -59,11 +59,11 @@ fn sample_time(origin: EventTime, rate: Hertz, index: i64) -> EventTime {
     EventTime::from_micros(origin.micros() + nearest(index as f64 * 1e6 / rate.get()))
 }
 
-/// Asks for the samples of a wave that is soon to be sealed: they came some seconds ago, and most beds' lie far away.
-pub(super) fn fetch_samples(wave: &Wave) {
+/// Where the samples of a wave lie.
+pub(super) fn samples_of(wave: &Wave) -> Stretch {
     match &wave.samples {
-        Samples::Counts { counts, .. } => fetch(&counts[..]),
-        Samples::Values(values) => fetch(&values[..]),
+        Samples::Counts { counts, .. } => Stretch::of(&counts[..]),
+        Samples::Values(values) => Stretch::of(&values[..]),
     }
 }
 

@@ -1,6 +1,7 @@
 //! Duplicates: which frames of each source were seen.
 //! In: source, session and sequence of a frame. Out: whether it is new.
 
+use auscult_operators::filter::dispatch::Far;
 use auscult_operators::signal::{Frame, SourceId};
 use serde::{Deserialize, Serialize};
 
@@ -30,6 +31,12 @@ pub(super) struct Sources {
 }
 
 impl Sources {
+    /// Notes where they lie, see [`Far`].
+    pub(super) fn far(&self, to: &mut Far) {
+        to.add(&self.list[..]);
+        self.list.iter().for_each(|s| to.add(&*s.id.0));
+    }
+
     /// Tells a new frame from a duplicate. A frame of an older session, or from before the window of remembered
     /// numbers, cannot be told from a duplicate: it counts as late.
     pub(super) fn admit(&mut self, frame: &Frame) -> Fate {

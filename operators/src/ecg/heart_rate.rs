@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};
 
-use crate::filter::dispatch::{Kernel, fetch, widest};
+use crate::filter::dispatch::{Far, Kernel, widest};
 use crate::operator::{Operator, Output, Spec, StateError, defaults, load_state, params, save_state};
 use crate::params::Bound;
 use crate::signal::{BeatKind, Epoch, EventTime, Kind, Missing, Reading, Readings, Span};
@@ -295,10 +295,10 @@ impl Operator for HeartRate {
         }
     }
 
-    fn fetch(&self) {
+    fn far(&self, _next: EventTime, to: &mut Far) {
         let (older, newer) = self.state.beats.as_slices();
-        fetch(older);
-        fetch(newer);
+        to.add(older);
+        to.add(newer);
     }
 
     fn save(&self, out: &mut Vec<u8>) {

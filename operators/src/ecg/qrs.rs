@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use super::qrs_features::{Ahead, BLOCK, Compute, Features};
 use super::qrs_flutter::FlutterWatch;
-use crate::filter::dispatch::widest;
+use crate::filter::dispatch::{Far, widest};
 use crate::signal::Hertz;
 
 /// The longest time from an R wave to the sample at which it is reported, in seconds.
@@ -265,10 +265,11 @@ impl QrsDetector {
         peaks
     }
 
-    /// Asks for its memory, see [`fetch`](crate::filter::dispatch::fetch).
-    pub(super) fn fetch(&self) {
-        self.features.fetch();
-        self.flutter.fetch();
+    /// Notes where its memory lies, see [`Far`].
+    pub(super) fn far(&self, to: &mut Far) {
+        self.features.far(to);
+        self.flutter.far(to);
+        to.add(&self.waiting[..]);
     }
 
     /// Judges what is still waiting: the signal has ended, or a gap follows.

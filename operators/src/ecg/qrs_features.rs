@@ -12,7 +12,7 @@ use std::ops::Range;
 use serde::{Deserialize, Serialize};
 
 use super::qrs_flutter::share;
-use crate::filter::dispatch::{Kernel, fetch, widest};
+use crate::filter::dispatch::{Far, Kernel, widest};
 use crate::signal::Hertz;
 use crate::window::{bits, tame};
 
@@ -277,10 +277,18 @@ impl Features {
         }
     }
 
-    /// Asks for its memory, see [`fetch`].
-    pub(super) fn fetch(&self) {
-        fetch(&self.sums[..]);
-        fetch(&self.energies[..]);
+    /// Notes where its memory lies that the next second reads, see [`Far`].
+    pub(super) fn far(&self, to: &mut Far) {
+        let Lengths { smooth, wide, .. } = self.len;
+        let size = self.sums.len();
+        let behind = (smooth + wide) as usize;
+        let count = (self.rate as usize + behind).min(size);
+        let from = (self.count - behind as i64) as usize & (size - 1);
+        let now = count.min(size - from);
+        for span in [from..from + now, 0..count - now] {
+            to.add(&self.sums[span.clone()]);
+            to.add(&self.energies[span]);
+        }
     }
 
     /// Takes in samples of those computed ahead, in order.

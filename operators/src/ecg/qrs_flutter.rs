@@ -119,9 +119,9 @@ impl FlutterWatch {
         self.index += WEIGHT * (smooth - self.index);
     }
 
-    /// Asks for its memory, see [`fetch`](crate::filter::dispatch::fetch).
-    pub(super) fn fetch(&self) {
-        crate::filter::dispatch::fetch(&self.blocks[..]);
+    /// Notes where its memory lies, see [`Far`].
+    pub(super) fn far(&self, to: &mut crate::filter::dispatch::Far) {
+        to.add(&self.blocks[..]);
     }
 
     /// Running share of smooth waves, 0 to 1: flutter above one half.

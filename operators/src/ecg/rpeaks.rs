@@ -9,6 +9,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::qrs::{QrsBeat, QrsDetector};
+use crate::filter::dispatch::Far;
 use crate::operator::{Operator, Output, Spec, StateError, defaults, load_state, params, save_state};
 use crate::params::{Bound, ParamError};
 use crate::signal::time::nearest;
@@ -261,8 +262,12 @@ impl Operator for RPeaks {
         }
     }
 
-    fn fetch(&self) {
-        self.state.leads.iter().for_each(|l| l.detector.fetch());
+    fn far(&self, _next: EventTime, to: &mut Far) {
+        to.add(&self.state.leads[..]);
+        for Lead { detector, beats, .. } in &self.state.leads {
+            detector.far(to);
+            to.add(&beats[..]);
+        }
     }
 
     fn save(&self, out: &mut Vec<u8>) {

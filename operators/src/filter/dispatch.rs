@@ -17,7 +17,7 @@ use super::cascade::Cascade;
 use super::lanes::{self, Job};
 
 pub(crate) use eight::{Eight, OverEights};
-pub use prefetch::fetch;
+pub use prefetch::{Far, Stretch, fetch};
 
 /// Width of the instructions that the lane kernels are compiled for. Every width gives the same bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

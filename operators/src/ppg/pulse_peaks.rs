@@ -10,7 +10,7 @@ use ahead::{Ahead, Compute, Inside, TOGETHER};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::filter::dispatch::widest;
+use crate::filter::dispatch::{Far, widest};
 use crate::operator::{Operator, Spec, StateError, defaults, load_state, params, save_state};
 use crate::params::Bound;
 use crate::signal::{Beat, BeatKind, ChannelId, Epoch, EventTime, Kind, Readings, Run, Span};
@@ -344,12 +344,14 @@ impl Operator for PulsePeaks {
         out.beats[before..].sort_by_key(|b| b.time);
     }
 
-    fn fetch(&self) {
-        for Detector { signal, narrow, wide, delayed, .. } in &self.detectors {
-            narrow.fetch();
-            wide.fetch();
-            delayed.fetch();
-            signal.fetch();
+    fn far(&self, _next: EventTime, to: &mut Far) {
+        to.add(&self.detectors[..]);
+        for Detector { signal, narrow, wide, delayed, heights, .. } in &self.detectors {
+            narrow.far(to);
+            wide.far(to);
+            delayed.far(to);
+            signal.far(to);
+            heights.far(to);
         }
     }
 

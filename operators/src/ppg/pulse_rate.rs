@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::filter::dispatch::Far;
 use crate::operator::{Operator, Output, Spec, StateError, defaults, load_state, params, save_state};
 use crate::params::Bound;
 use crate::signal::{BeatKind, ChannelId, Epoch, EventTime, Kind, Missing, Reading, Readings, Span};
@@ -130,6 +131,11 @@ impl Operator for PulseRate {
                 state.pulses.push_back(Pulse { time: beat.time, confidence: beat.confidence });
             }
         }
+        // Those before the window are read no more, but for the last one: what is not newer is no new pulse.
+        let oldest = epoch.end() - Span::from_seconds(self.params.span_s);
+        while state.pulses.len() > 1 && state.pulses.front().is_some_and(|p| p.time <= oldest) {
+            state.pulses.pop_front();
+        }
         let heard = out.find_on("signal_quality", channel).map(|r| r.value.unwrap_or(0.0) as f32);
         // Without the quality operator before this one, only the shape of the pulses speaks.
         let quality = heard.unwrap_or(if present { 1.0 } else { 0.0 });
@@ -144,6 +150,12 @@ impl Operator for PulseRate {
         let reading =
             Reading { name: "pulse_rate", channel: Some(channel), time: epoch.end(), window, value, quality };
         out.push(reading);
+    }
+
+    fn far(&self, _next: EventTime, to: &mut Far) {
+        let (older, newer) = self.state.pulses.as_slices();
+        to.add(older);
+        to.add(newer);
     }
 
     fn save(&self, out: &mut Vec<u8>) {

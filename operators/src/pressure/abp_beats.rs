@@ -10,7 +10,7 @@ use ahead::{Ahead, Compute, TOGETHER};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::filter::dispatch::{fetch, widest};
+use crate::filter::dispatch::{Far, widest};
 use crate::operator::{Operator, Output, Spec, StateError, defaults, load_state, params, save_state};
 use crate::params::Bound;
 use crate::signal::{
@@ -424,11 +424,12 @@ impl Operator for AbpBeats {
         }
     }
 
-    fn fetch(&self) {
+    fn far(&self, _next: EventTime, to: &mut Far) {
+        to.add(&self.detectors[..]);
         for Detector { slopes, signal, beats, .. } in &self.detectors {
-            slopes.fetch();
-            signal.fetch();
-            fetch(&beats[..]);
+            slopes.far(to);
+            signal.far(to);
+            to.add(&beats[..]);
         }
     }
 

@@ -8,10 +8,10 @@ use serde::{Deserialize, Serialize};
 use super::limits::{Limits, limits};
 use super::noise::Pieces;
 use super::survey::{Extreme, Survey, Surveyed};
-use crate::filter::dispatch::{fetch, widest};
+use crate::filter::dispatch::{Far, widest};
 use crate::operator::{Operator, Output, Spec, StateError, defaults, load_state, params, save_state};
 use crate::params::Bound;
-use crate::signal::{ChannelId, Epoch, Kind, Missing, Reading, Readings, Run, Span};
+use crate::signal::{ChannelId, Epoch, EventTime, Kind, Missing, Reading, Readings, Run, Span};
 use crate::window::{grade, median_in_place, rank_in_place, tame};
 
 /// Codes of `quality_state`, from best to worst.
@@ -358,8 +358,8 @@ impl Operator for SignalQuality {
         self.tracks.retain(|t| f64::from(t.silent_s) < forget_s);
     }
 
-    fn fetch(&self) {
-        fetch(&self.tracks[..]);
+    fn far(&self, _next: EventTime, to: &mut Far) {
+        to.add(&self.tracks[..]);
     }
 
     fn save(&self, out: &mut Vec<u8>) {

@@ -9,7 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::breath_count::{MOST, breaths_per_minute};
-use crate::filter::dispatch::{Kernel, widest};
+use crate::filter::dispatch::{Far, Kernel, widest};
 use crate::operator::{Operator, Output, Spec, StateError, defaults, load_state, params, save_state};
 use crate::params::Bound;
 use crate::signal::time::{US_PER_S, nearest};
@@ -289,12 +289,17 @@ struct RespRateWave {
     state: State,
 }
 
+impl RespRateWave {
+    fn due(&self, end: EventTime) -> bool {
+        let hop = (self.params.hop_s.round() as i64).max(1);
+        end.micros().div_euclid(US_PER_S).rem_euclid(hop) == 0
+    }
+}
+
 impl Operator for RespRateWave {
     fn apply(&mut self, epoch: &Epoch<'_>, out: &mut Readings) {
         self.state.take(epoch, out, &self.params);
-        let hop = (self.params.hop_s.round() as i64).max(1);
-        let due = epoch.end().micros().div_euclid(US_PER_S).rem_euclid(hop) == 0;
-        if !due || (self.state.impedance.is_none() && self.state.ppg.is_none()) {
+        if !self.due(epoch.end()) || (self.state.impedance.is_none() && self.state.ppg.is_none()) {
             return;
         }
         let impedance = self.state.by_impedance(self.params.quality_floor as f32);
@@ -325,9 +330,23 @@ impl Operator for RespRateWave {
         push("resp_rate", source, chosen);
     }
 
-    fn fetch(&self) {
-        for slow in [&self.state.impedance, &self.state.ppg].into_iter().flatten() {
-            slow.samples.fetch();
+    fn far(&self, next: EventTime, to: &mut Far) {
+        let due = self.due(next);
+        for Slow { samples, quality, .. } in [&self.state.impedance, &self.state.ppg].into_iter().flatten() {
+            if due {
+                samples.far(to);
+                quality.far(to);
+            } else {
+                samples.far_of_next(2 * SLOW_HZ as usize, to);
+                quality.far_of_next(1, to);
+            }
+        }
+        let (older, newer) = self.state.pulses.as_slices();
+        if due {
+            to.add(older);
+            to.add(newer);
+        } else {
+            older.first().into_iter().chain(newer.last()).chain(older.last()).for_each(|p| to.add(p));
         }
     }
 

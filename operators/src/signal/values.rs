@@ -31,33 +31,70 @@ pub struct Observed {
 }
 
 /// Last value of every channel of one patient.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(from = "SavedValues", into = "SavedValues")]
 pub struct Values {
-    slots: Vec<Option<Observed>>,
+    /// Of each channel one more than the place of its value among those held, 0 if there is none: most are never seen.
+    places: [u8; CHANNELS.len()],
+    held: Vec<Observed>,
     /// Quantities that were looked for and not there, and when: what was reported before is no longer true. A newer
     /// report strikes them off.
     absent: Vec<(ChannelId, EventTime)>,
 }
 
+/// Values as they are saved, by channel.
+#[derive(Serialize, Deserialize)]
+struct SavedValues {
+    slots: Vec<Option<Observed>>,
+    absent: Vec<(ChannelId, EventTime)>,
+}
+
+impl From<Values> for SavedValues {
+    fn from(values: Values) -> Self {
+        Self { slots: ChannelId::all().map(|c| values.last(c)).collect(), absent: values.absent }
+    }
+}
+
+impl From<SavedValues> for Values {
+    fn from(saved: SavedValues) -> Self {
+        let mut values = Self { absent: saved.absent, ..Self::default() };
+        for (channel, slot) in ChannelId::all().zip(saved.slots) {
+            slot.into_iter().for_each(|v| values.put(channel, v));
+        }
+        values
+    }
+}
+
+impl PartialEq for Values {
+    fn eq(&self, other: &Self) -> bool {
+        self.absent == other.absent && ChannelId::all().all(|c| self.last(c) == other.last(c))
+    }
+}
+
 impl Default for Values {
     fn default() -> Self {
-        Self { slots: vec![None; CHANNELS.len()], absent: Vec::new() }
+        Self { places: [0; CHANNELS.len()], held: Vec::new(), absent: Vec::new() }
     }
 }
 
 impl Values {
+    /// Notes where they lie, see [`Far`](crate::filter::dispatch::Far).
+    pub fn far(&self, to: &mut crate::filter::dispatch::Far) {
+        to.add(&self.held[..]);
+        to.add(&self.absent[..]);
+    }
+
     /// Stores an observation unless a newer one is there. A value derived here never replaces a reported one
     /// that is still valid when the derived one was made; a reported one that came when it was no longer valid
     /// never replaces a derived one, nor does one from before the quantity was reported absent.
     pub fn store(&mut self, channel: ChannelId, new: Observed) {
-        let Some(slot) = self.slots.get_mut(channel.index()) else { return };
         if new.origin == Origin::Reported {
             if self.absent.iter().any(|a| a.0 == channel && a.1 > new.observed_at) {
                 return;
             }
             self.absent.retain(|a| a.0 != channel);
         }
-        let keep = slot.is_some_and(|old| {
+        let keep = self.last(channel).is_some_and(|old| {
             let newer = old.observed_at > new.observed_at;
             let outranks = old.origin == Origin::Reported
                 && new.origin == Origin::Derived
@@ -68,7 +105,30 @@ impl Values {
             newer && old.origin == new.origin || outranks || outdated
         });
         if !keep {
-            *slot = Some(new);
+            self.put(channel, new);
+        }
+    }
+
+    fn put(&mut self, channel: ChannelId, new: Observed) {
+        let Some(place) = self.places.get_mut(channel.index()) else { return };
+        match self.held.get_mut(usize::from(*place).wrapping_sub(1)) {
+            Some(old) => *old = new,
+            None => {
+                self.held.push(new);
+                *place = self.held.len() as u8;
+            }
+        }
+    }
+
+    fn remove(&mut self, channel: ChannelId) {
+        let Some(place) = self.places.get_mut(channel.index()).map(std::mem::take).filter(|p| *p > 0) else {
+            return;
+        };
+        // The last one takes its place.
+        let last = self.held.len() as u8;
+        self.held.swap_remove(usize::from(place) - 1);
+        if let Some(moved) = self.places.iter_mut().find(|p| **p == last) {
+            *moved = place;
         }
     }
 
@@ -91,11 +151,10 @@ impl Values {
     /// assert_eq!(v.at(spo2, t(6)).unwrap().value, 97.0);
     /// ```
     pub fn clear(&mut self, channel: ChannelId, looked_at: EventTime) {
-        let Some(slot) = self.slots.get_mut(channel.index()) else { return };
-        match slot {
+        match self.last(channel) {
             Some(v) if v.observed_at > looked_at && v.origin == Origin::Reported => return,
             Some(v) if v.observed_at > looked_at => {}
-            _ => *slot = None,
+            _ => self.remove(channel),
         }
         match self.absent.iter_mut().find(|a| a.0 == channel) {
             Some(absent) => absent.1 = absent.1.max(looked_at),
@@ -121,7 +180,7 @@ impl Values {
     /// assert_eq!(v.at(spo2, t(15)), Err(Missing::Stale));
     /// ```
     pub fn at(&self, channel: ChannelId, now: EventTime) -> Result<Observed, Missing> {
-        match self.slots.get(channel.index()).copied().flatten() {
+        match self.last(channel) {
             None => Err(Missing::NoData),
             Some(v) if now >= v.valid_until => Err(Missing::Stale),
             Some(v) if !channel.row().is_plausible(v.value) => Err(Missing::Implausible),
@@ -131,7 +190,8 @@ impl Values {
 
     /// The last value of a channel, valid or not.
     pub fn last(&self, channel: ChannelId) -> Option<Observed> {
-        self.slots.get(channel.index()).copied().flatten()
+        let place = self.places.get(channel.index())?;
+        self.held.get(usize::from(*place).wrapping_sub(1)).copied()
     }
 }
 
@@ -169,6 +229,32 @@ mod tests {
             }
             assert_eq!(values.last(channel).map(|v| v.value), Some(expected), "{stores:?}");
         }
+    }
+
+    #[test]
+    fn values_of_many_channels_are_kept_apart_and_survive_saving() {
+        let t = EventTime::from_seconds;
+        let channels: Vec<ChannelId> = ChannelId::all().collect();
+        let (mut values, mut plain) = (Values::default(), vec![None; channels.len()]);
+        for step in 0..400_usize {
+            let at = step * 37 % channels.len();
+            if step % 3 == 1 {
+                values.clear(channels[at], t(step as i64));
+                plain[at] = None;
+            } else {
+                let (value, observed_at) = (step as f64, t(step as i64 + 1));
+                let (valid_until, origin) = (t(step as i64 + 60), Origin::Reported);
+                values
+                    .store(channels[at], Observed { value, observed_at, valid_until, quality: 1.0, origin });
+                plain[at] = Some(value);
+            }
+            let held: Vec<Option<f64>> = channels.iter().map(|c| values.last(*c).map(|v| v.value)).collect();
+            assert_eq!(held, plain, "after {step}");
+        }
+        let saved: Values = postcard::from_bytes(&postcard::to_stdvec(&values).unwrap()).unwrap();
+        assert_eq!(saved, values);
+        values.clear(channels[1], t(1000));
+        assert_ne!(saved, values);
     }
 
     /// What stands after each word: `r` reported or `d` derived at a time, `a` absent as of a time.

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::low_welch::LowWelch;
 use super::welch::{first_at_least, power_between};
-use crate::filter::dispatch::{Kernel, widest};
+use crate::filter::dispatch::{Far, Kernel, widest};
 use crate::operator::{Operator, Output, Spec, StateError, defaults, load_state, params, save_state};
 use crate::params::{Bound, ParamError};
 use crate::signal::{ChannelId, Epoch, EventTime, Hertz, Kind, Missing, Reading, Readings, Run, Span};
@@ -266,6 +266,10 @@ impl Workspace {
 }
 
 impl BandPower {
+    fn due(&self, now: EventTime) -> bool {
+        now.micros().rem_euclid(i64::from(self.params.hop_s) * Span::EPOCH.micros()) == 0
+    }
+
     /// Follows the channel that is held while it delivers, else the first one of the kind that does.
     fn follow(&mut self, epoch: &Epoch<'_>, i: usize) {
         let held = self.slots[i].as_ref().map(|s| s.channel);
@@ -330,12 +334,27 @@ impl BandPower {
 impl Operator for BandPower {
     fn apply(&mut self, epoch: &Epoch<'_>, out: &mut Readings) {
         let now = epoch.end();
-        let hop = i64::from(self.params.hop_s) * Span::EPOCH.micros();
         for i in 0..KINDS.len() {
             self.follow(epoch, i);
-            if now.micros().rem_euclid(hop) == 0 {
+            if self.due(now) {
                 WORKSPACE.with_borrow_mut(|space| self.report(i, now, space, out));
             }
+        }
+    }
+
+    fn far(&self, next: EventTime, to: &mut Far) {
+        let due = self.due(next);
+        for Slot { rate, samples, runs, .. } in self.slots.iter().flatten() {
+            let (older, newer) = samples.as_slices();
+            if due {
+                to.add(older);
+                to.add(newer);
+            }
+            let newest = if newer.is_empty() { older } else { newer };
+            to.add_after(newest, rate.get() as usize);
+            let (older, newer) = runs.as_slices();
+            to.add(older);
+            to.add(newer);
         }
     }
 

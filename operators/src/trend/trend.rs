@@ -5,10 +5,11 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::filter::dispatch::Far;
 use crate::operator::{Operator, Output, Spec, StateError, defaults, load_state, params, save_state};
 use crate::params::Bound;
 use crate::signal::time::US_PER_S;
-use crate::signal::{ChannelId, Epoch, Missing, Reading, Readings, Span};
+use crate::signal::{ChannelId, Epoch, EventTime, Missing, Reading, Readings, Span};
 use crate::window::Ring;
 
 /// Parameters. The window of five minutes is fixed, as the names of the readings say it.
@@ -167,6 +168,11 @@ struct Trend {
 }
 
 impl Trend {
+    fn due(&self, end: EventTime) -> bool {
+        let hop = (self.params.hop_s.round() as i64).max(1);
+        end.micros().div_euclid(US_PER_S).rem_euclid(hop) == 0
+    }
+
     fn advance(&mut self, epoch: &Epoch<'_>) {
         let slot = epoch.start.micros().div_euclid(SLOT_S * US_PER_S);
         let passed = self.state.slot.map_or(0, |before| (slot - before).clamp(0, SLOTS as i64 + 1));
@@ -192,8 +198,7 @@ impl Trend {
 impl Operator for Trend {
     fn apply(&mut self, epoch: &Epoch<'_>, out: &mut Readings) {
         self.advance(epoch);
-        let hop = (self.params.hop_s.round() as i64).max(1);
-        if epoch.end().micros().div_euclid(US_PER_S).rem_euclid(hop) != 0 {
+        if !self.due(epoch.end()) {
             return;
         }
         for ((quantity, channel), track) in QUANTITIES.iter().zip(self.channels).zip(&self.state.tracks) {
@@ -208,6 +213,19 @@ impl Operator for Trend {
                 let quality = if value.is_ok() { quality } else { 0.0 };
                 let window = Span::seconds_const(WINDOW_S);
                 out.push(Reading { name, channel, time: epoch.end(), window, value, quality });
+            }
+        }
+    }
+
+    fn far(&self, next: EventTime, to: &mut Far) {
+        let (due, closes) = (self.due(next), next.micros().div_euclid(US_PER_S).rem_euclid(SLOT_S) == 1);
+        for Track { means, seconds, qualities, .. } in self.state.tracks.iter().flatten() {
+            for ring in [means, seconds, qualities] {
+                match (due, closes) {
+                    (true, _) => ring.far(to),
+                    (false, true) => ring.far_of_next(1, to),
+                    (false, false) => {}
+                }
             }
         }
     }
