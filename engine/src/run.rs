@@ -391,7 +391,7 @@ impl Service<'_> {
                 let mut ward = self.shared.ward();
                 for (offset, effect) in effects {
                     match effect {
-                        Effect::Glance(glance) => ward.take(*glance, heard),
+                        Effect::Glance(glance) => ward.take(glance, heard),
                         Effect::State(..) => {}
                         other => rest.push((offset, other)),
                     }
