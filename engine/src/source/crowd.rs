@@ -90,7 +90,8 @@ impl Crowd {
         self
     }
 
-    /// Which of so many beds fall silent for a while: what they play has a gap. Drawn by [`Crowd::draw`] with this seed.
+    /// Which of so many beds fall silent for a while: what they play has a gap. [`Crowd::draw`] draws them so from this
+    /// seed.
     ///
     /// ```
     /// use auscult::source::crowd::Crowd;
