@@ -60,9 +60,7 @@ impl Broker {
     /// As [`Broker::start_proxied`], the proxy at another address of this machine.
     pub fn start_proxied_at(host: &str) -> Self {
         let kind = Kind { long_lived: false, proxied: Some(host) };
-        // As the sizing guide says: a compaction in one go holds everything else up for as long.
-        let gently = [("log.cleaner.io.max.bytes.per.second", "33554432")];
-        start_with(1, &gently, kind).pop().expect("one broker was asked for")
+        start_with(1, &[], kind).pop().expect("one broker was asked for")
     }
 
     /// As [`Broker::start`], compiled as well as a broker in production is, for measurements that take minutes.
