@@ -7,6 +7,7 @@
 
 use super::stockham::{Element, Stage, stages, turn};
 use super::stockham_lanes::{Lanes, Turn, transform_lanes};
+use super::welch::scale_one_sided;
 use crate::filter::dispatch::{Kernel, widest};
 use crate::signal::{Hertz, Missing};
 
@@ -111,10 +112,7 @@ impl LowWelch {
             widest(Abreast { welch: self, samples, density: &mut density[..wanted] });
         }
         let scale = self.scale / segments as f64;
-        for (k, d) in density[..wanted].iter_mut().enumerate() {
-            // Frequencies that also stand for their negative count twice.
-            *d *= if k == 0 || k == bins - 1 { scale } else { 2.0 * scale };
-        }
+        scale_one_sided(&mut density[..wanted], bins, scale);
         Ok(segments)
     }
 }

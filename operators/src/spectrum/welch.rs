@@ -106,10 +106,7 @@ impl Welch {
             }
         }
         let scale = self.scale / segments as f64;
-        for (k, d) in density.iter_mut().enumerate() {
-            // Frequencies that also stand for their negative count twice.
-            *d *= if k == 0 || k == bins - 1 { scale } else { 2.0 * scale };
-        }
+        scale_one_sided(density, bins, scale);
         Ok(segments)
     }
 
@@ -166,6 +163,13 @@ impl Kernel for Abreast<'_> {
                 *d += b.re[l] * b.re[l] + b.im[l] * b.im[l];
             }
         }
+    }
+}
+
+/// Scales summed powers of the first of `bins` frequencies. Those that also stand for their negative count twice.
+pub(super) fn scale_one_sided(density: &mut [f64], bins: usize, scale: f64) {
+    for (k, d) in density.iter_mut().enumerate() {
+        *d *= if k == 0 || k == bins - 1 { scale } else { 2.0 * scale };
     }
 }
 
