@@ -186,10 +186,7 @@ impl Worker {
             return;
         }
         match decode::decode_as(&self.plan.form, record) {
-            Decoded::Frame(frame) => {
-                let same = id_of(&self.plan.form, record) == Some(frame.patient.expose());
-                self.align(frame, foreseen.filter(|_| same), (at, record.offset), effects)
-            }
+            Decoded::Frame(frame) => self.align(frame, foreseen, (at, record.offset), effects),
             Decoded::Tick => self.accounts.ticks += u64::from(self.counts(record.offset)),
             Decoded::Reject(reject) => self.reject(at, record.offset, reject, effects),
         }
@@ -214,14 +211,15 @@ impl Worker {
         }
     }
 
-    /// Hop 3: what the frame is, and the epochs it seals. Its patient may be known already.
+    /// Hop 3: what the frame is, and the epochs it seals. Its patient may have been foreseen.
     fn align(
         &mut self,
         frame: Arc<Frame>,
-        known: Option<usize>,
+        foreseen: Option<usize>,
         (at, offset): (usize, i64),
         effects: &mut Effects,
     ) {
+        let known = foreseen.filter(|p| self.patients.get(*p).is_some_and(|p| p.id == frame.patient));
         let patient = match known.map_or_else(|| self.patient(&frame, offset), Ok) {
             Ok(patient) => patient,
             Err(reject) => return self.reject(at, offset, reject, effects),

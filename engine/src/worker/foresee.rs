@@ -1,8 +1,6 @@
 //! Whose frames come next: their memory is asked for some frames ahead, as most beds' lies far away.
 //! In: the ids of a batch, in order. Out: which patient each is, as far as it is known; beyond that nothing but time.
 
-use std::hash::{DefaultHasher, Hash, Hasher};
-
 use auscult_operators::filter::dispatch::fetch;
 
 use crate::patient::Patient;
@@ -24,14 +22,23 @@ struct Entry {
 #[derive(Debug, Default)]
 pub(super) struct Foreseen {
     table: Vec<[Entry; WAYS]>,
-    hashes: [u64; SIGHT],
-    next: [Option<usize>; SIGHT],
+    /// Of the id that comes into sight last, whose bucket is on its way.
+    hash: u64,
+    /// Of those before it: place plus one, zero if it is not known.
+    next: [u32; SIGHT - 1],
 }
 
+/// Eight bytes at a time are multiplied, and both halves of the product folded into one.
 fn hash_of(id: &str) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    id.hash(&mut hasher);
-    hasher.finish()
+    const GOLDEN: u128 = 0x9E37_79B9_7F4A_7C15;
+    let fold = |hash: u64, eight: [u8; 8]| {
+        let product = u128::from(hash ^ u64::from_le_bytes(eight)) * GOLDEN;
+        (product >> 64) as u64 ^ product as u64
+    };
+    let (eights, rest) = id.as_bytes().as_chunks::<8>();
+    let mut last = [0; 8];
+    last[..rest.len()].copy_from_slice(rest);
+    fold(eights.iter().fold(id.len() as u64, |hash, e| fold(hash, *e)), last)
 }
 
 impl Foreseen {
@@ -56,13 +63,13 @@ impl Foreseen {
         hash as usize & self.table.len().wrapping_sub(1)
     }
 
-    fn look(&self, hash: u64) -> Option<usize> {
-        let bucket = self.table.get(self.bucket(hash))?;
-        let known = bucket.iter().find(|e| e.tag == (hash >> 32) as u32 && e.place > 0)?;
-        Some(known.place as usize - 1)
+    fn look(&self, hash: u64) -> u32 {
+        let Some(bucket) = self.table.get(self.bucket(hash)) else { return 0 };
+        bucket.iter().find(|e| e.tag == (hash >> 32) as u32).map_or(0, |e| e.place)
     }
 
-    /// Goes on to number `at` of a batch, and gives the patient of that one if it is known.
+    /// Goes on to number `at` of a batch, and gives the patient that this one may be of: whether it is, only the ids
+    /// can tell.
     pub(super) fn step<'a>(
         &mut self,
         at: usize,
@@ -71,18 +78,16 @@ impl Foreseen {
     ) -> Option<usize> {
         let hash = |at| id_of(at).map_or(0, hash_of);
         if at == 0 {
-            self.hashes = std::array::from_fn(hash);
-            self.next = self.hashes.map(|h| self.look(h));
+            self.next = std::array::from_fn(|ahead| self.look(hash(ahead)));
         } else {
-            self.hashes.rotate_left(1);
-            self.hashes[SIGHT - 1] = hash(at + SIGHT - 1);
             self.next.rotate_left(1);
-            self.next[SIGHT - 2] = self.look(self.hashes[SIGHT - 2]);
+            self.next[SIGHT - 2] = self.look(self.hash);
         }
-        if let Some(bucket) = self.table.get(self.bucket(self.hashes[SIGHT - 1])) {
+        self.hash = hash(at + SIGHT - 1);
+        if let Some(bucket) = self.table.get(self.bucket(self.hash)) {
             fetch(bucket);
         }
-        let known = |ahead: usize| self.next[ahead].and_then(|p| patients.get(p));
+        let known = |ahead: usize| patients.get((self.next[ahead] as usize).wrapping_sub(1));
         if let Some(p) = known(5) {
             fetch(p);
         }
@@ -96,7 +101,7 @@ impl Foreseen {
         if let Some(p) = known(1) {
             p.timeline.fetch_oldest();
         }
-        self.next[0].filter(|p| patients.get(*p).map(|p| p.id.expose()) == id_of(at))
+        self.next[0].checked_sub(1).map(|place| place as usize)
     }
 }
 

@@ -135,6 +135,12 @@ impl FlutterWatch {
     }
 
     fn smooth(&self, energy: f32) -> bool {
+        // No peak is above the highest: most QRS complexes are told by that alone.
+        let highest = self.blocks.iter().fold(0.0f32, |most, b| if b.peak > most { b.peak } else { most });
+        energy < SLOW_SHARE * highest && self.smooth_by_ranks(energy)
+    }
+
+    fn smooth_by_ranks(&self, energy: f32) -> bool {
         // The fourth highest block stands for the peak, so that one artefact does not.
         let mut top = [0.0f32; 4];
         for b in &self.blocks {

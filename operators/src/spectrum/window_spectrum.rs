@@ -9,6 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::windowed::WindowedPower;
+use crate::filter::dispatch::Far;
 use crate::operator::{Operator, Output, Spec, StateError, defaults, load_state, params, save_state};
 use crate::params::{Bound, ParamError};
 use crate::signal::{ChannelId, Epoch, EventTime, Hertz, Kind, Missing, Reading, Readings, Run, Span};
@@ -179,6 +180,12 @@ fn power(params: &Params, samples: &[f32], rate: Hertz, bands: &mut [f64]) -> Re
 }
 
 impl WindowSpectrum {
+    /// Whether windows end then.
+    fn due(&self, now: EventTime) -> bool {
+        let hop = i64::from(self.params.hop_s) * Span::EPOCH.micros();
+        now.micros().rem_euclid(hop) == 0
+    }
+
     /// Says what the window of one channel holds, or why nothing can be said.
     fn report(&self, channel: ChannelId, slot: &Slot, now: EventTime, out: &mut Readings) {
         let need = samples_in(self.params.span_s, slot.rate);
@@ -208,8 +215,7 @@ impl WindowSpectrum {
 impl Operator for WindowSpectrum {
     fn apply(&mut self, epoch: &Epoch<'_>, out: &mut Readings) {
         let now = epoch.end();
-        let hop = i64::from(self.params.hop_s) * Span::EPOCH.micros();
-        let due = now.micros().rem_euclid(hop) == 0;
+        let due = self.due(now);
         for at in 0..self.channels.len() {
             let channel = self.channels[at];
             for run in epoch.runs_of(channel) {
@@ -220,6 +226,18 @@ impl Operator for WindowSpectrum {
                 let slot = &mut self.slots[at];
                 slot.keep(samples_in(self.params.span_s.saturating_sub(self.params.hop_s), slot.rate));
             }
+        }
+    }
+
+    fn far(&self, next: EventTime, to: &mut Far) {
+        to.add(&self.slots[..]);
+        let due = self.due(next);
+        for slot in &self.slots {
+            if due {
+                to.add(&slot.samples[..]);
+            }
+            to.add_after(&slot.samples, slot.runs.last().map_or(0, |r| r.0 as usize));
+            to.add_after(&slot.runs, 1);
         }
     }
 
