@@ -3,7 +3,6 @@
 
 use auscult_operators::score::table::{Band, BandTable, Resolution};
 use auscult_operators::score::{self, QUALITY_FLOOR, ScoreInput, ScoreSpec};
-use auscult_operators::signal::ChannelId;
 
 use super::markdown::{code, head, list, parameters, seconds, table};
 
@@ -58,10 +57,10 @@ fn card(s: &ScoreSpec) -> String {
 }
 
 fn input(i: &ScoreInput) -> Vec<String> {
-    let channels = i.channels.iter().filter_map(|name| {
-        let hold = ChannelId::named(name)?.row().hold;
-        let age = i.max_age.map_or(hold, |max| max.min(hold));
-        Some(format!("`{name}` ({})", seconds(age.seconds())))
+    let channels = i.channels.iter().map(|channel| {
+        let row = channel.row();
+        let age = i.max_age.map_or(row.hold, |max| max.min(row.hold));
+        format!("`{}` ({})", row.name, seconds(age.seconds()))
     });
     let channels: Vec<String> = channels.collect();
     vec![code(i.name), format!("{:?}", i.role).to_lowercase(), channels.join(", "), i.summary.into()]

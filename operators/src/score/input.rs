@@ -24,7 +24,7 @@ pub struct ScoreInput {
     /// Name in results.
     pub name: &'static str,
     /// Channels that can serve it, the preferred one first.
-    pub channels: &'static [&'static str],
+    pub channels: &'static [ChannelId],
     /// What it does.
     pub role: Role,
     /// How old a value may be for this score, on top of the validity that the value itself carries; none if
@@ -85,7 +85,7 @@ impl ScoreInput {
     /// ```
     pub fn pick(&self, values: &Values, now: EventTime) -> Result<Pick, Refused> {
         let mut refused = Refused { reason: Missing::NoData, pick: None };
-        for channel in self.channels.iter().filter_map(|name| ChannelId::named(name)) {
+        for &channel in self.channels {
             match self.usable(channel, values, now) {
                 // A fresh reading that cannot be believed is not talked over by an older one: a cuff pressure of
                 // half an hour ago says nothing of an arterial line that has just collapsed.
@@ -103,7 +103,7 @@ impl ScoreInput {
 
     /// The row of the preferred channel.
     pub fn first_channel(&self) -> Option<&'static Channel> {
-        self.channels.first().and_then(|name| ChannelId::named(name)).map(ChannelId::row)
+        self.channels.first().map(|c| c.row())
     }
 
     /// What the channel holds, if it can be used.
@@ -132,7 +132,7 @@ mod tests {
 
     static PRESSURE: ScoreInput = ScoreInput {
         name: "systolic",
-        channels: &["abp_sys", "nibp_sys"],
+        channels: &[ChannelId::of("abp_sys"), ChannelId::of("nibp_sys")],
         role: Role::Scored,
         max_age: Some(Span::seconds_const(30)),
         summary: "",
@@ -160,7 +160,7 @@ mod tests {
 
     static FLAG: ScoreInput = ScoreInput {
         name: "oxygen",
-        channels: &["on_oxygen"],
+        channels: &[ChannelId::of("on_oxygen")],
         role: Role::Scored,
         max_age: None,
         summary: "",

@@ -21,7 +21,7 @@ use super::input::{Pick, Refused, Role, ScoreInput};
 use super::outcomes::{Outcomes, PointSet};
 use super::table::{Band, BandTable, Resolution};
 use super::{LevelSpec, Params, Part, ScoreResult, ScoreSpec};
-use crate::signal::{EventTime, Missing, Values};
+use crate::signal::{ChannelId, EventTime, Missing, Values};
 
 /// From this age on, in years, the chart applies.
 pub const LEAST_AGE: f64 = 16.0;
@@ -93,7 +93,7 @@ pub static TEMPERATURE: BandTable = BandTable {
 
 const fn input(
     name: &'static str,
-    channels: &'static [&'static str],
+    channels: &'static [ChannelId],
     role: Role,
     summary: &'static str,
 ) -> ScoreInput {
@@ -102,37 +102,53 @@ const fn input(
 
 /// Where the respiration rate comes from.
 pub static RESPIRATION_INPUT: ScoreInput =
-    input("respiration", &["resp_rate"], Role::Scored, "breaths per minute");
+    input("respiration", &[ChannelId::of("resp_rate")], Role::Scored, "breaths per minute");
 /// Where SpO2 comes from.
 pub static SPO2_INPUT: ScoreInput =
-    input("spo2", &["spo2"], Role::Scored, "oxygen saturation by pulse oximeter");
+    input("spo2", &[ChannelId::of("spo2")], Role::Scored, "oxygen saturation by pulse oximeter");
 /// Where air or oxygen comes from.
-pub static OXYGEN_INPUT: ScoreInput =
-    input("oxygen", &["on_oxygen"], Role::Scored, "breathing air (0) or supplemental oxygen (1)");
+pub static OXYGEN_INPUT: ScoreInput = input(
+    "oxygen",
+    &[ChannelId::of("on_oxygen")],
+    Role::Scored,
+    "breathing air (0) or supplemental oxygen (1)",
+);
 /// Where the systolic pressure comes from.
-pub static SYSTOLIC_INPUT: ScoreInput =
-    input("systolic", &["abp_sys", "nibp_sys"], Role::Scored, "systolic blood pressure");
+pub static SYSTOLIC_INPUT: ScoreInput = input(
+    "systolic",
+    &[ChannelId::of("abp_sys"), ChannelId::of("nibp_sys")],
+    Role::Scored,
+    "systolic blood pressure",
+);
 /// Where the pulse comes from.
-pub static PULSE_INPUT: ScoreInput =
-    input("pulse", &["heart_rate", "pulse_rate"], Role::Scored, "beats per minute");
+pub static PULSE_INPUT: ScoreInput = input(
+    "pulse",
+    &[ChannelId::of("heart_rate"), ChannelId::of("pulse_rate")],
+    Role::Scored,
+    "beats per minute",
+);
 /// Where consciousness comes from.
 pub static CONSCIOUSNESS_INPUT: ScoreInput = input(
     "consciousness",
-    &["consciousness"],
+    &[ChannelId::of("consciousness")],
     Role::Scored,
     "ACVPU code; confusion is new until known to be old",
 );
 /// Where the temperature comes from.
 pub static TEMPERATURE_INPUT: ScoreInput =
-    input("temperature", &["temperature"], Role::Scored, "body temperature");
+    input("temperature", &[ChannelId::of("temperature")], Role::Scored, "body temperature");
 /// Where the SpO2 scale comes from.
-pub static SCALE_INPUT: ScoreInput =
-    input("spo2_scale", &["spo2_scale"], Role::Modifier, "2 if a target of 88 to 92 % is prescribed, else 1");
+pub static SCALE_INPUT: ScoreInput = input(
+    "spo2_scale",
+    &[ChannelId::of("spo2_scale")],
+    Role::Modifier,
+    "2 if a target of 88 to 92 % is prescribed, else 1",
+);
 /// Where the age comes from.
-pub static AGE_INPUT: ScoreInput = input("age", &["age"], Role::Eligibility, "age in years");
+pub static AGE_INPUT: ScoreInput = input("age", &[ChannelId::of("age")], Role::Eligibility, "age in years");
 /// Where pregnancy comes from.
 pub static PREGNANCY_INPUT: ScoreInput =
-    input("pregnancy", &["pregnant"], Role::Eligibility, "pregnant (1) or not (0)");
+    input("pregnancy", &[ChannelId::of("pregnant")], Role::Eligibility, "pregnant (1) or not (0)");
 
 /// A single part with so many points is a red score.
 const RED: u8 = 3;

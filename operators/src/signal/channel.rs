@@ -129,6 +129,27 @@ impl ChannelId {
             }
         }
     }
+    /// The channel of a name that stands in a constant: one that is not in the table does not compile there.
+    ///
+    /// # Panics
+    /// If it is called for a name that is not in the table: names that come from outside are for
+    /// [`ChannelId::named`].
+    ///
+    /// ```
+    /// use auscult_operators::signal::ChannelId;
+    /// const SPO2: ChannelId = ChannelId::of("spo2");
+    /// assert_eq!(Some(SPO2), ChannelId::named("spo2"));
+    /// ```
+    pub const fn of(name: &str) -> Self {
+        let mut i = 0;
+        while i < CHANNELS.len() {
+            if same(CHANNELS[i].name.as_bytes(), name.as_bytes()) {
+                return ChannelId(i as u8);
+            }
+            i += 1;
+        }
+        panic!("no channel of that name")
+    }
     /// The channel of that MDC code.
     pub fn from_mdc(mdc: u32) -> Option<Self> {
         Self::position(|c| mdc != 0 && c.mdc == mdc)
@@ -166,6 +187,14 @@ static NAMES: [u8; 256] = {
     }
     places
 };
+
+const fn same(a: &[u8], b: &[u8]) -> bool {
+    let mut i = 0;
+    while i < a.len() && i < b.len() && a[i] == b[i] {
+        i += 1;
+    }
+    i == a.len() && i == b.len()
+}
 
 /// FNV-1a.
 const fn hash(name: &[u8]) -> usize {

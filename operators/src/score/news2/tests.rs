@@ -89,7 +89,7 @@ fn published_boundary_vectors() {
     for line in VECTORS.lines().filter(|l| !l.is_empty()) {
         let cells: Vec<&str> = line.split('|').map(str::trim).collect();
         let at = SPEC.inputs.iter().find(|i| i.name == cells[0]).unwrap();
-        let channel = CHANNELS.iter().find(|c| at.channels.contains(c)).unwrap();
+        let channel = CHANNELS.iter().find(|c| at.channels.contains(&ChannelId::of(c))).unwrap();
         let settings = cells[1].split_whitespace().map(|s| s.split_once('=').unwrap());
         let settings: Vec<_> = settings.map(|(name, value)| (name, Some(number(value)))).collect();
         let (values, points) = (cells[2].split(','), cells[3].split(','));
