@@ -81,7 +81,8 @@ pub struct Kafka {
     /// Longest time between two transactions, in milliseconds.
     pub commit_ms: u64,
     /// An instance that says nothing for this long is taken for dead and its partitions are given to others, in
-    /// milliseconds. A restart within it moves nothing.
+    /// milliseconds. A restart within it moves nothing. Brokers take none below 6,000 unless their
+    /// `group.min.session.timeout.ms` says so; where they refuse a shorter one, that is logged and 6,000 is used.
     pub session_timeout_ms: u64,
     /// Give the partitions up at once when told to stop, instead of keeping them for a restart within the session.
     pub leave_on_stop: bool,

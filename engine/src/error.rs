@@ -33,6 +33,15 @@ pub enum RunError {
         /// The instance.
         instance: String,
     },
+    /// The brokers refuse the session.
+    #[error(
+        "the brokers refuse a session of {session_ms} ms: set `kafka.session_timeout_ms` between their \
+         `group.min.session.timeout.ms` and `group.max.session.timeout.ms`"
+    )]
+    Session {
+        /// What was asked for.
+        session_ms: u64,
+    },
     /// A reference to a secret leads nowhere.
     #[error("kafka.properties.{key} refers to {reference}, which is not there")]
     Secret {
@@ -123,7 +132,7 @@ impl RunError {
     /// Exit code: 1 failed work, 2 usage, 65 bad data, 69 service unavailable, 78 bad configuration, 141 output unread.
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Config(_) | Self::Secret { .. } | Self::NotLoopback { .. } => 78,
+            Self::Config(_) | Self::Session { .. } | Self::Secret { .. } | Self::NotLoopback { .. } => 78,
             Self::Kafka { .. } | Self::NoTopic { .. } | Self::Listen { .. } | Self::CrashLoop { .. } => 69,
             Self::Data(_) | Self::Journal(JournalError::Version { .. }) => 65,
             Self::Usage(_) => 2,
@@ -142,6 +151,7 @@ impl RunError {
             Self::Config(_) => "config",
             Self::Kafka { .. } => "kafka",
             Self::Fenced { .. } => "fenced",
+            Self::Session { .. } => "session",
             Self::Secret { .. } => "secret",
             Self::NoTopic { .. } => "no_topic",
             Self::Archive(_) => "archive",

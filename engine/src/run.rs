@@ -123,8 +123,7 @@ pub fn run(
     let handover = Arc::new(Handover::default());
     let transactions = Transactions::new(kafka, source.group())?;
     let every = Duration::from_millis(kafka.commit_ms);
-    let session = Duration::from_millis(kafka.session_timeout_ms);
-    let committer = Committer::new(transactions, handover.clone(), every, session);
+    let committer = Committer::new(transactions, handover.clone(), every, source.session());
     let committing = thread::spawn(move || committer.run());
     let archive = config.archive.dir.as_deref().map(Path::new);
     let site =

@@ -92,6 +92,8 @@ fn watch(level: &str, client: &Client, topics: &[String], seen: &Mutex<Seen>, st
     let mut config = client.config();
     config.set("group.id", client.unique("watcher")).set("enable.auto.commit", "false");
     config.set("isolation.level", level).set("fetch.wait.max.ms", "50");
+    // As `docs/reliability.md` says that readers of alarms should: by default they ask every five minutes.
+    config.set("topic.metadata.refresh.interval.ms", "1000");
     let consumer: BaseConsumer = config.create().expect("consumer");
     let mut list = TopicPartitionList::new();
     for topic in topics {

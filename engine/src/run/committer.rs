@@ -23,7 +23,7 @@ use crate::sink::kafka::{Failure, Output, Transactions};
 const AGAIN: Duration = Duration::from_millis(200);
 /// A fenced producer waits so many times the session for the group to say whether another process has joined as this
 /// instance; if none has, it was only its transaction that had timed out.
-const SESSIONS: f64 = 0.75;
+const SESSIONS: f64 = 0.5;
 /// Offsets that nobody tells for longer than a transaction may live may be held by one that nobody will end. (The
 /// client asks again by itself where they are unstable, so that this looks like a broker that does not answer.)
 const UNSTABLE: Duration = Duration::from_secs(12);

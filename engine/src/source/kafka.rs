@@ -6,6 +6,7 @@
 
 mod group;
 mod name;
+mod session;
 mod settings;
 
 pub use group::{Group, Members, WeakGroup};
@@ -127,6 +128,8 @@ pub struct KafkaSource {
     // Before the consumer: a queue may not outlive it.
     queues: BTreeMap<i32, Queue>,
     group: Group,
+    /// How long this member may be silent.
+    session: Duration,
     /// Since when the group is being left to be joined anew.
     rejoining: Option<Instant>,
 }
@@ -166,10 +169,7 @@ impl KafkaSource {
         // With the newer group protocol these are the broker's to say.
         let newer = kafka.properties.get("group.protocol").is_some_and(|p| p == "consumer");
         if !newer {
-            config
-                .set("partition.assignment.strategy", "cooperative-sticky")
-                .set("session.timeout.ms", kafka.session_timeout_ms.to_string())
-                .set("heartbeat.interval.ms", (kafka.session_timeout_ms / 4).to_string());
+            config.set("partition.assignment.strategy", "cooperative-sticky");
         }
         config = over(config, kafka)?;
         config
@@ -180,15 +180,27 @@ impl KafkaSource {
             // An offset that is not there any more is judged by the owner, never skipped.
             .set("auto.offset.reset", "error")
             .set("isolation.level", "read_committed");
-        let join = || {
+        let join = |config: &ClientConfig| {
             let consumer: BaseConsumer<Ownership> =
                 config.create_with_context(ownership()).map_err(RunError::kafka("create a consumer"))?;
             let joined = consumer.subscribe(&[topic.as_str()]);
             joined.map_err(RunError::kafka("subscribe to the frames topic"))?;
             Ok(consumer)
         };
-        let consumer = if newer { name::joined(join, go_on)? } else { join()? };
-        Ok(Self { queues: BTreeMap::new(), group: Group { consumer: Arc::new(consumer) }, rejoining: None })
+        let asked = Duration::from_millis(kafka.session_timeout_ms);
+        let (consumer, session) = if newer {
+            (name::joined(|| join(&config), go_on)?, asked)
+        } else {
+            let join = |session: Duration| join(&with_session(&config, session));
+            session::joined(join, |consumer| session::refuses(consumer, go_on), asked)?
+        };
+        let group = Group { consumer: Arc::new(consumer) };
+        Ok(Self { queues: BTreeMap::new(), group, session, rejoining: None })
+    }
+
+    /// How long this member may be silent before it is taken for dead.
+    pub fn session(&self) -> Duration {
+        self.session
     }
 
     /// Lets the client work, and says who owns what. Every change must be answered, by [`KafkaSource::adopt`] or
@@ -225,6 +237,9 @@ impl KafkaSource {
         if matches!(e.rdkafka_error_code(), Some(FencedInstanceId | UnreleasedInstanceId)) {
             let instance = self.group.consumer.context().instance.clone();
             return Err(RunError::Fenced { instance });
+        }
+        if e.rdkafka_error_code() == Some(RDKafkaErrorCode::InvalidSessionTimeout) {
+            return Err(RunError::Session { session_ms: self.session.as_millis() as u64 });
         }
         if heals(&e) {
             debug!(error = %e, "the broker is not reachable");
@@ -380,6 +395,17 @@ impl Drop for KafkaSource {
     fn drop(&mut self) {
         self.group.consumer.context().closing.store(true, Ordering::Relaxed);
     }
+}
+
+/// The configuration of a member with this session. Six heartbeats go into one: who lives on hears by them that
+/// somebody is gone, and several may be late.
+fn with_session(config: &ClientConfig, session: Duration) -> ClientConfig {
+    let (mut config, ms) = (config.clone(), session.as_millis());
+    config.set("session.timeout.ms", ms.to_string());
+    if config.get("heartbeat.interval.ms").is_none() {
+        config.set("heartbeat.interval.ms", (ms / 6).to_string());
+    }
+    config
 }
 
 fn out_of_range(e: &KafkaError) -> bool {

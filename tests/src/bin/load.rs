@@ -4,6 +4,7 @@
 //! * `load --beds 10000 --minutes 10`: real time; latency, lag, processor time and memory
 //! * `load --beds 200 --outage 60`: an hour's outage (in minutes) is caught up with while live frames keep coming
 //! * `load --beds 1000 --takeover`: killed and restarted; left to another; killed and taken over by another
+//!   (`--session-ms 2000`: with this session, and a broker that takes it)
 //! * `load --beds 1000 --away 70`: the broker is stopped for so many seconds
 //! * `load --beds 10000 --sender`: what the sender alone costs, and how fast it is
 
@@ -34,6 +35,7 @@ struct Asked {
     sender: bool,
     archive: bool,
     commit_ms: u64,
+    session_ms: u64,
 }
 
 fn asked() -> Asked {
@@ -51,12 +53,14 @@ fn asked() -> Asked {
         sender: has("--sender"),
         archive: !has("--no-archive"),
         commit_ms: number("--commit-ms").unwrap_or(50.0) as u64,
+        session_ms: number("--session-ms").unwrap_or(6000.0) as u64,
     }
 }
 
 fn main() {
     let asked = asked();
-    let mut broker = Broker::start_long_lived();
+    let least = asked.session_ms.min(6000).to_string();
+    let mut broker = Broker::start_long_lived_with(&[("group.min.session.timeout.ms", least.as_str())]);
     let load = Load::new(&asked, &broker.client());
     if asked.sender {
         load.sender(&broker);
@@ -87,6 +91,10 @@ impl<'a> Load<'a> {
             ..Options::default()
         };
         let site = Site::new(client, &options);
+        let text = std::fs::read_to_string(site.config()).expect("the configuration");
+        let session = format!("ticks = true\nsession_timeout_ms = {}\n", asked.session_ms);
+        let text = text.replacen("ticks = true\n", &session, 1);
+        std::fs::write(site.config(), text).expect("write the configuration");
         // The broker's own time on what is told; the others are made by the service.
         for name in ["events", "scores"] {
             let configs = [("message.timestamp.type", "LogAppendTime")];
@@ -270,6 +278,8 @@ impl<'a> Load<'a> {
 
     /// Killed and restarted; left to another; killed and taken over by another.
     fn takeover(&self) {
+        // Before the first start: a process reads its configuration once.
+        let (second_config, second_listen) = self.other();
         let mut first = self.site.run();
         let reader = self.reader();
         let mut sender = self.send(600, &["--speed", "1", "--start", "now"]);
@@ -280,7 +290,6 @@ impl<'a> Load<'a> {
         let at = now_ms();
         first = self.site.run();
         self.gap("kill -9, restarted at once", &reader, at);
-        let (second_config, second_listen) = self.other();
         let config = second_config.to_string_lossy().into_owned();
         let mut second = binary::spawn(["run", "-c", &config], self.site.folder(), "second");
         poll(Duration::from_secs(60), || http::get(&second_listen, "/livez").ok())
@@ -296,7 +305,8 @@ impl<'a> Load<'a> {
         reader.take();
         let at = now_ms();
         first.kill();
-        self.gap("kill -9, taken over by another (session 6 s)", &reader, at);
+        let what = format!("kill -9, taken over by another (session {} ms)", self.asked.session_ms);
+        self.gap(&what, &reader, at);
         sender.kill();
         println!("told to stop: exit {}", second.terminate(Duration::from_secs(15)));
         let logs = std::fs::read_to_string(self.site.folder().join("second.err")).unwrap_or_default();

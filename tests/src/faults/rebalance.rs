@@ -7,7 +7,8 @@ use auscult::failpoint as at;
 
 use super::{Fault, Run, options};
 use crate::kafka::Broker;
-use crate::site::Options;
+use crate::poll;
+use crate::site::{Options, with_prefix};
 use crate::trial::{Engine, Trial};
 
 /// The family.
@@ -60,6 +61,13 @@ pub const FAULTS: &[Fault] = &[
         what: "one of two services dies in the middle of a transaction and stays away",
         proof: "the log of failpoints; the other says that it ended the transaction",
         run: take_over,
+    },
+    Fault {
+        name: "short_session",
+        rows: &["T7"],
+        what: "two services ask for a session of 2 s, of a broker that refuses it and one that takes it; one is killed",
+        proof: "refusals in the services' logs; a kill of a living process",
+        run: short_session,
     },
 ];
 
@@ -248,6 +256,40 @@ fn take_over(run: &mut Run) {
     let away = engines.remove(0);
     run.report.expect(!away.log().contains("panicked"), || away.tail(5));
     trial.verdict(&mut engines, &mut run.report);
+}
+
+fn short_session(run: &mut Run) {
+    // The first is what brokers take by default.
+    for (least, most_s) in [("6000", 9), ("2000", 5)] {
+        let broker = Broker::start_with(&[("group.min.session.timeout.ms", least)]);
+        let mut trial = Trial::new(&broker.client(), &wandering());
+        let config = std::fs::read_to_string(trial.site.config()).expect("the configuration");
+        let asks = config.replacen("ticks = true", "ticks = true\nsession_timeout_ms = 2000", 1);
+        assert_ne!(config, asks, "the configuration has another form");
+        std::fs::write(trial.site.config(), asks).expect("write the configuration");
+        let mut engines = members(&trial, 2);
+        engines.iter_mut().for_each(Engine::start);
+        trial.send(run.load(25, 60), run.seed);
+        assert!(trial.flows(3, Duration::from_secs(60)), "nothing is told\n{}", engines[0].tail(20));
+        assert!(engines.iter_mut().all(|e| e.ready(Duration::from_secs(30))), "{}", engines[1].tail(20));
+        thread::sleep(Duration::from_secs(run.pick(3, 15)));
+        let mut dead = engines.remove(0);
+        let killed = dead.kill();
+        let begun = Instant::now();
+        // Of each partition there is a lag once it is read.
+        let read = || with_prefix(&engines[0].metrics(), "auscult_partition_lag_records").len();
+        let took = poll(Duration::from_secs(60), || (read() == 6).then(|| begun.elapsed()));
+        run.report.note(format!("at least {least} ms: all partitions read by the other after {took:.1?}"));
+        // A figure of the long form only: a busy machine may be slower than any limit.
+        let soon = took.is_some_and(|t| !run.long || t <= Duration::from_secs(most_s));
+        run.report.expect(soon, || format!("taken over after {took:?}"));
+        let refused: usize =
+            [&dead, &engines[0]].iter().map(|e| e.log().matches("session_refused").count()).sum();
+        let expected = if least == "6000" { 2 } else { 0 };
+        run.report.expect(refused == expected, || format!("{refused} refusals\n{}", dead.tail(20)));
+        run.report.prove("kills of a living process", u64::from(killed), 1);
+        trial.verdict(&mut engines, &mut run.report);
+    }
 }
 
 #[cfg(test)]

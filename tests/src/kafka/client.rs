@@ -223,9 +223,10 @@ impl Client {
         partitions.iter().find(|p| p.id() == partition).map(|p| p.leader()).filter(|n| *n >= 0)
     }
 
-    /// Whether so many replicas of every partition of a topic are in step.
-    pub fn in_sync(&self, topic: &str, replicas: usize) -> bool {
-        let metadata = self.metadata(topic);
+    /// Whether so many replicas of every partition of every topic are in step, those of the brokers' own topics too.
+    pub fn in_sync(&self, replicas: usize) -> bool {
+        let consumer = self.consumer(Isolation::ReadUncommitted);
+        let metadata = consumer.fetch_metadata(None, Duration::from_secs(5)).ok();
         let topics = metadata.as_ref().map_or(&[][..], |m| m.topics());
         let mut partitions = topics.iter().flat_map(|t| t.partitions()).peekable();
         partitions.peek().is_some() && partitions.all(|p| p.isr().len() >= replicas)

@@ -65,8 +65,13 @@ impl Broker {
 
     /// As [`Broker::start`], compiled as well as a broker in production is, for measurements that take minutes.
     pub fn start_long_lived() -> Self {
+        Self::start_long_lived_with(&[])
+    }
+
+    /// As [`Broker::start_long_lived`] with further lines of `server.properties`.
+    pub fn start_long_lived_with(properties: &[(&str, &str)]) -> Self {
         let kind = Kind { long_lived: true, proxied: None };
-        start_with(1, &[], kind).pop().expect("one broker was asked for")
+        start_with(1, properties, kind).pop().expect("one broker was asked for")
     }
 
     /// The proxy before this broker; the broker advertises it to whoever comes through it.

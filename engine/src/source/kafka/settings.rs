@@ -12,12 +12,13 @@ pub fn frames_topic(kafka: &config::Kafka) -> String {
 }
 
 /// What makes a client notice soon that a broker is gone or silent, and who leads its partitions then: a silent one is
-/// not asked for long, and the others are asked all the time.
+/// not asked for long, and the others are asked all the time. A broker that takes connections and says nothing is tried
+/// for as long as the setup may take, again and again, until the others call it gone: so that is short.
 pub(crate) fn swift(config: &mut ClientConfig) {
     config
-        .set("reconnect.backoff.max.ms", "1000")
-        .set("topic.metadata.refresh.interval.ms", "2000")
-        .set("socket.connection.setup.timeout.ms", "5000")
+        .set("reconnect.backoff.max.ms", "500")
+        .set("topic.metadata.refresh.interval.ms", "500")
+        .set("socket.connection.setup.timeout.ms", "1500")
         .set("socket.timeout.ms", "10000");
 }
 
