@@ -30,7 +30,7 @@ use self::handover::Handover;
 use self::hold::Hold;
 use self::ready::wait_for_topics;
 use self::restore::{Refusals, Restorer, Site};
-use self::steps::{Job, Stepped, Stepper};
+use self::steps::{Job, Stepped, step_all};
 use self::unowned::Unowned;
 use crate::accounts::Accounts;
 use crate::align::SampleCounts;
@@ -80,7 +80,6 @@ struct Service<'a> {
     source: KafkaSource,
     handover: Arc<Handover>,
     telling: Telling,
-    stepper: Stepper,
     side: SidePath,
     desk: Desk,
     restorer: Restorer,
@@ -135,7 +134,6 @@ pub fn run(
         source,
         handover,
         telling: Telling::new(kafka),
-        stepper: Stepper::start()?,
         side,
         desk: Desk::new(&kafka.instance, clock::now()),
         restorer: Restorer::new(site),
@@ -382,7 +380,7 @@ impl Service<'_> {
             let Owned::Reading(shard) = owned else { return None };
             Some(Job { partition: *partition, shard, records: batch.remove(partition)? })
         });
-        for stepped in self.stepper.step_all(jobs.collect(), &self.telling) {
+        for stepped in step_all(jobs.collect(), &self.telling) {
             let Stepped { partition, effects, chunk, bytes, heard } = stepped;
             if let Some(chunk) = chunk {
                 self.handover.push(chunk);

@@ -3,13 +3,10 @@
 
 use std::thread;
 
-use rayon_core::{ThreadPool, ThreadPoolBuilder};
-
 use auscult_operators::signal::EventTime;
 
 use super::handover::Chunk;
 use crate::effects::Effect;
-use crate::error::RunError;
 use crate::failpoint;
 use crate::shard::{Shard, Turn};
 use crate::sink::kafka::Telling;
@@ -38,50 +35,31 @@ pub(super) struct Stepped {
     pub(super) heard: EventTime,
 }
 
-/// Threads for as many shards at once as there are cores. They stay: what a thread prepares for itself at its first
-/// use, such as the tables of transforms, is there for the next turn.
-pub(super) struct Stepper {
-    /// Beside the caller; none if there is but one core.
-    pool: Option<ThreadPool>,
-}
-
-impl Stepper {
-    /// Starts the threads.
-    pub(super) fn start() -> Result<Self, RunError> {
-        let beside = thread::available_parallelism().map_or(1, usize::from) - 1;
-        let start =
-            || ThreadPoolBuilder::new().num_threads(beside).thread_name(|i| format!("step-{i}")).build();
-        let pool = (beside > 0).then(start).transpose();
-        Ok(Self { pool: pool.map_err(|e| RunError::io("start", "threads")(std::io::Error::other(e)))? })
+/// Steps every job, on as many threads as there are cores.
+pub(super) fn step_all(mut jobs: Vec<Job<'_>>, telling: &Telling) -> Vec<Stepped> {
+    let records: usize = jobs.iter().map(|j| j.records.len()).sum();
+    let cores = thread::available_parallelism().map_or(1, usize::from);
+    let threads = if records < FEW { 1 } else { cores.min(jobs.len()) };
+    if threads <= 1 {
+        return jobs.into_iter().map(|j| step(j, telling)).collect();
     }
-
-    /// Steps every job. Answers come in the order of the partitions.
-    pub(super) fn step_all(&self, mut jobs: Vec<Job<'_>>, telling: &Telling) -> Vec<Stepped> {
-        let records: usize = jobs.iter().map(|j| j.records.len()).sum();
-        let pool = match &self.pool {
-            Some(pool) if records >= FEW && jobs.len() > 1 => pool,
-            _ => return jobs.into_iter().map(|j| step(j, telling)).collect(),
-        };
-        let threads = (pool.current_num_threads() + 1).min(jobs.len());
-        let mut piles: Vec<Vec<_>> = (0..threads).map(|_| Vec::new()).collect();
-        jobs.sort_by_key(|j| std::cmp::Reverse(j.records.len()));
-        for (i, job) in jobs.into_iter().enumerate() {
-            piles[i % threads].push(job);
-        }
+    let mut piles: Vec<Vec<_>> = (0..threads).map(|_| Vec::new()).collect();
+    jobs.sort_by_key(|j| std::cmp::Reverse(j.records.len()));
+    for (i, job) in jobs.into_iter().enumerate() {
+        piles[i % threads].push(job);
+    }
+    let mut done: Vec<Stepped> = thread::scope(|scope| {
         let work = |pile: Vec<Job<'_>>| pile.into_iter().map(|j| step(j, telling)).collect::<Vec<_>>();
-        let mut done: Vec<Vec<Stepped>> = (0..threads).map(|_| Vec::new()).collect();
-        pool.in_place_scope(|scope| {
-            let mut both = piles.into_iter().zip(&mut done);
-            let mine = both.next();
-            both.for_each(|(pile, done)| scope.spawn(move |_| *done = work(pile)));
-            if let Some((pile, done)) = mine {
-                *done = work(pile);
-            }
-        });
-        let mut done: Vec<Stepped> = done.into_iter().flatten().collect();
-        done.sort_by_key(|d| d.partition);
-        done
-    }
+        let mine = piles.pop().unwrap_or_default();
+        let handles: Vec<_> = piles.into_iter().map(|pile| scope.spawn(move || work(pile))).collect();
+        let mut all = work(mine);
+        for handle in handles {
+            all.extend(handle.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+        }
+        all
+    });
+    done.sort_by_key(|d| d.partition);
+    done
 }
 
 fn step(job: Job<'_>, telling: &Telling) -> Stepped {
