@@ -57,10 +57,15 @@ fn asked() -> Asked {
     }
 }
 
+/// Bytes a second that the broker reads and writes to compact the topic of states: unbounded it takes what it gets, in
+/// bursts that outputs wait for.
+const COMPACTION: (&str, &str) = ("log.cleaner.io.max.bytes.per.second", "40000000");
+
 fn main() {
     let asked = asked();
     let least = asked.session_ms.min(6000).to_string();
-    let mut broker = Broker::start_long_lived_with(&[("group.min.session.timeout.ms", least.as_str())]);
+    let properties = [("group.min.session.timeout.ms", least.as_str()), COMPACTION];
+    let mut broker = Broker::start_long_lived_with(&properties);
     let load = Load::new(&asked, &broker.client());
     if asked.sender {
         load.sender(&broker);
