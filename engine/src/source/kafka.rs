@@ -169,11 +169,7 @@ impl KafkaSource {
         // With the newer group protocol these are the broker's to say.
         let newer = kafka.properties.get("group.protocol").is_some_and(|p| p == "consumer");
         if !newer {
-            config
-                .set("partition.assignment.strategy", "cooperative-sticky")
-                // One that falls silent is asked for a whole session before the others are: then the session is over,
-                // the partitions are lost, and a heartbeat under the old name may fence the new.
-                .set("coordinator.query.interval.ms", "1000");
+            config.set("partition.assignment.strategy", "cooperative-sticky");
         }
         config = over(config, kafka)?;
         config
