@@ -98,6 +98,8 @@ pub struct Options<'a> {
     pub roll_s: Option<u32>,
     /// Whether idle partitions get ticks.
     pub ticks: bool,
+    /// Further lines of the table `[kafka]`.
+    pub kafka: &'a str,
     /// Lines of librdkafka settings.
     pub properties: &'a str,
     /// Whole further tables.
@@ -117,6 +119,7 @@ impl Default for Options<'_> {
             commit_ms: 100,
             roll_s: Some(60),
             ticks: true,
+            kafka: "",
             properties: "",
             tables: "",
             brokers: None,
@@ -134,14 +137,15 @@ impl Site {
         let listen = format!("127.0.0.1:{}", free_ports(1)[0]);
         let archive = options.archive.map_or_else(|| dir.path().join("archive"), Path::to_path_buf);
         let site = Self { client: client.clone(), dir, prefix, listen, archive };
-        let Options { partitions, commit_ms, roll_s, ticks, properties, tables, replication, .. } = options;
+        let Options { partitions, commit_ms, roll_s, ticks, kafka, properties, tables, replication, .. } =
+            options;
         let archive = roll_s.map_or(String::new(), |roll| {
             format!("[archive]\ndir = {:?}\nroll_s = {roll}\n", site.archive())
         });
         let text = format!(
             "[kafka]\nbrokers = {:?}\ngroup = {:?}\ninstance = \"ward-1\"\nprefix = {:?}\ncreate_topics = true\n\
              partitions = {partitions}\nreplication = {replication}\ncommit_ms = {commit_ms}\nticks = {ticks}\n\
-             [kafka.properties]\n{properties}\n[http]\nlisten = {:?}\n{archive}{tables}\n",
+             {kafka}\n[kafka.properties]\n{properties}\n[http]\nlisten = {:?}\n{archive}{tables}\n",
             options.brokers.unwrap_or(client.bootstrap()),
             site.group(),
             site.prefix,

@@ -5,6 +5,7 @@
 //! its owner says so, before anything else is read: until then nobody else can have it.
 
 mod group;
+mod hear;
 mod name;
 mod session;
 mod settings;

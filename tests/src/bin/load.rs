@@ -65,7 +65,7 @@ fn main() {
     let asked = asked();
     let least = asked.session_ms.min(6000).to_string();
     let properties = [("group.min.session.timeout.ms", least.as_str()), COMPACTION];
-    let mut broker = Broker::start_long_lived_with(&properties);
+    let mut broker = Broker::start_long_lived(&properties);
     let load = Load::new(&asked, &broker.client());
     if asked.sender {
         load.sender(&broker);
@@ -89,17 +89,15 @@ struct Load<'a> {
 impl<'a> Load<'a> {
     fn new(asked: &'a Asked, client: &Client) -> Self {
         let roll_s = asked.archive.then_some(60);
+        let kafka = format!("session_timeout_ms = {}\nleave_on_stop = {}", asked.session_ms, asked.takeover);
         let options = Options {
             partitions: asked.partitions,
             commit_ms: asked.commit_ms,
             roll_s,
+            kafka: &kafka,
             ..Options::default()
         };
         let site = Site::new(client, &options);
-        let text = std::fs::read_to_string(site.config()).expect("the configuration");
-        let session = format!("ticks = true\nsession_timeout_ms = {}\n", asked.session_ms);
-        let text = text.replacen("ticks = true\n", &session, 1);
-        std::fs::write(site.config(), text).expect("write the configuration");
         // The broker's own time on what is told; the others are made by the service.
         for name in ["events", "scores"] {
             let configs = [("message.timestamp.type", "LogAppendTime")];
@@ -283,7 +281,6 @@ impl<'a> Load<'a> {
 
     /// Killed and restarted; left to another; killed and taken over by another.
     fn takeover(&self) {
-        // Before the first start: a process reads its configuration once.
         let (second_config, second_listen) = self.other();
         let mut first = self.site.run();
         let reader = self.reader();
@@ -340,14 +337,9 @@ impl<'a> Load<'a> {
 
     /// The configuration of another process of the same group.
     fn other(&self) -> (std::path::PathBuf, String) {
-        let text = std::fs::read_to_string(self.site.config()).expect("the configuration");
-        let listen = format!("127.0.0.1:{}", auscult_tests::process::free_ports(1)[0]);
-        let leaving = "instance = \"ward-1\"\nleave_on_stop = true\n";
-        let first = text.replace("instance = \"ward-1\"\n", leaving);
-        std::fs::write(self.site.config(), &first).expect("write the configuration");
-        let second = first.replace("ward-1", "ward-2").replace(self.site.listen(), &listen);
-        let path = self.site.folder().join("second.toml");
-        std::fs::write(&path, second.replace("archive\"", "archive-2\"")).expect("write the configuration");
+        let (path, listen) = self.site.member("ward-2");
+        let text = std::fs::read_to_string(&path).expect("the configuration");
+        std::fs::write(&path, text.replace("archive\"", "archive-2\"")).expect("write the configuration");
         (path, listen)
     }
 }

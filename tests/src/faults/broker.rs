@@ -102,11 +102,8 @@ fn sigterm_alone(run: &mut Run) {
     let rounds = run.pick(1, 3);
     for (protocol, properties) in [("older", ""), ("newer", NEWER_ASKED)] {
         let mut broker = Broker::start_with(NEWER);
-        let mut trial = Trial::new(&broker.client(), &Options { properties, ..options() });
-        let config = std::fs::read_to_string(trial.site.config()).expect("the configuration");
-        let leaves = config.replacen("ticks = true", "ticks = true\nleave_on_stop = true", 1);
-        assert_ne!(config, leaves, "the configuration has another form");
-        std::fs::write(trial.site.config(), leaves).expect("write the configuration");
+        let site = Options { kafka: "leave_on_stop = true", properties, ..options() };
+        let mut trial = Trial::new(&broker.client(), &site);
         let mut engine = Engine::new(&trial.site, "ward-1");
         engine.start();
         trial.send(run.load(20, 60), run.seed);

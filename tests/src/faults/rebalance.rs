@@ -262,11 +262,8 @@ fn short_session(run: &mut Run) {
     // The first is what brokers take by default.
     for (least, most_s) in [("6000", 9), ("2000", 5)] {
         let broker = Broker::start_with(&[("group.min.session.timeout.ms", least)]);
-        let mut trial = Trial::new(&broker.client(), &wandering());
-        let config = std::fs::read_to_string(trial.site.config()).expect("the configuration");
-        let asks = config.replacen("ticks = true", "ticks = true\nsession_timeout_ms = 2000", 1);
-        assert_ne!(config, asks, "the configuration has another form");
-        std::fs::write(trial.site.config(), asks).expect("write the configuration");
+        let site = Options { kafka: "session_timeout_ms = 2000", ..wandering() };
+        let mut trial = Trial::new(&broker.client(), &site);
         let mut engines = members(&trial, 2);
         engines.iter_mut().for_each(Engine::start);
         trial.send(run.load(25, 60), run.seed);

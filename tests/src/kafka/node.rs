@@ -63,13 +63,8 @@ impl Broker {
         start_with(1, &[], kind).pop().expect("one broker was asked for")
     }
 
-    /// As [`Broker::start`], compiled as well as a broker in production is, for measurements that take minutes.
-    pub fn start_long_lived() -> Self {
-        Self::start_long_lived_with(&[])
-    }
-
-    /// As [`Broker::start_long_lived`] with further lines of `server.properties`.
-    pub fn start_long_lived_with(properties: &[(&str, &str)]) -> Self {
+    /// As [`Broker::start_with`], compiled as well as a broker in production is, for measurements that take minutes.
+    pub fn start_long_lived(properties: &[(&str, &str)]) -> Self {
         let kind = Kind { long_lived: true, proxied: None };
         start_with(1, properties, kind).pop().expect("one broker was asked for")
     }

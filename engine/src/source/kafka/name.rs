@@ -9,12 +9,11 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::RDKafkaErrorCode;
 use tracing::info;
 
-use super::{Ownership, lock};
+use super::Ownership;
+use super::hear::objection;
 use crate::clock;
 use crate::error::RunError;
 
-/// A broker that has said nothing against the name for so long is away, or has nothing against it.
-const HEARD: Duration = Duration::from_secs(3);
 /// Between two attempts.
 const AGAIN: Duration = Duration::from_secs(1);
 /// Brokers let a session last for a minute at most by default: who has the name for longer is alive.
@@ -28,7 +27,8 @@ pub(super) fn joined(
     let (began, mut said) = (clock::instant(), false);
     loop {
         let consumer = join()?;
-        if !taken(&consumer, go_on) || !go_on() {
+        let taken = objection(&consumer, go_on, &[RDKafkaErrorCode::UnreleasedInstanceId]);
+        if taken.is_none() || !go_on() {
             return Ok(consumer);
         }
         let instance = consumer.context().instance.clone();
@@ -45,17 +45,4 @@ pub(super) fn joined(
             thread::sleep(AGAIN / 20);
         }
     }
-}
-
-/// Whether the broker says that the name is taken. What it says otherwise is left for whoever reads.
-fn taken(consumer: &BaseConsumer<Ownership>, go_on: &dyn Fn() -> bool) -> bool {
-    let began = clock::instant();
-    while began.elapsed() < HEARD && lock(&consumer.context().changes).is_empty() && go_on() {
-        if let Some(Err(e)) = consumer.poll(AGAIN / 20)
-            && e.rdkafka_error_code() == Some(RDKafkaErrorCode::UnreleasedInstanceId)
-        {
-            return true;
-        }
-    }
-    false
 }

@@ -7,14 +7,12 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::RDKafkaErrorCode;
 use tracing::warn;
 
-use super::{Ownership, lock};
-use crate::clock;
+use super::Ownership;
+use super::hear::objection;
 use crate::error::RunError;
 
 /// The shortest session that brokers take by default.
 const DEFAULT_LEAST: Duration = Duration::from_secs(6);
-/// A broker that has said nothing against the session for so long is away, or has nothing against it.
-const HEARD: Duration = Duration::from_secs(3);
 
 /// Joins with the session that is asked for. One that is shorter than brokers allow by default, and refused, is said
 /// and replaced by the shortest that they do allow by default: a service with a longer session is better than none.
@@ -43,18 +41,11 @@ pub(super) fn refuses(
     consumer: &BaseConsumer<Ownership>,
     go_on: &dyn Fn() -> bool,
 ) -> Result<bool, RunError> {
-    let began = clock::instant();
-    while began.elapsed() < HEARD && lock(&consumer.context().changes).is_empty() && go_on() {
-        let Some(Err(e)) = consumer.poll(HEARD / 60) else { continue };
-        match e.rdkafka_error_code() {
-            Some(RDKafkaErrorCode::InvalidSessionTimeout) => return Ok(true),
-            Some(RDKafkaErrorCode::FencedInstanceId) => {
-                return Err(RunError::Fenced { instance: consumer.context().instance.clone() });
-            }
-            _ => {}
-        }
+    use RDKafkaErrorCode::{FencedInstanceId, InvalidSessionTimeout};
+    match objection(consumer, go_on, &[InvalidSessionTimeout, FencedInstanceId]) {
+        Some(FencedInstanceId) => Err(RunError::Fenced { instance: consumer.context().instance.clone() }),
+        said => Ok(said.is_some()),
     }
-    Ok(false)
 }
 
 #[cfg(test)]
