@@ -10,6 +10,7 @@ mod docs;
 mod feed;
 mod list;
 mod logging;
+mod memory;
 mod replay;
 mod run;
 mod say;

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use tracing::{info, warn};
 
-use super::{broker, check};
+use super::{broker, check, memory};
 use crate::config::Config;
 use crate::error::RunError;
 use crate::guard::Guard;
@@ -27,20 +27,9 @@ pub(super) struct Args {
     force_start: bool,
 }
 
-/// Index of the allocator's option `purge_delay`: for how many milliseconds it keeps what is free.
-const PURGE_DELAY: libmimalloc_sys::mi_option_t = 15;
-
-/// What is freed goes back to the system at once: at thousands of beds the second's worth of frames that the allocator
-/// would keep is a sixth of all memory, and asking for it again costs little. `MIMALLOC_PURGE_DELAY` goes before this.
-#[allow(unsafe_code, reason = "the allocator's options are set through its C interface")]
-fn keep_nothing_free() {
-    // SAFETY: nothing else sets options, and this process has no other thread yet; any number will do.
-    unsafe { libmimalloc_sys::mi_option_set_default(PURGE_DELAY, 0) }
-}
-
 /// Runs it.
 pub(super) fn run(args: &Args) -> Result<(), RunError> {
-    keep_nothing_free();
+    memory::keep_nothing_free();
     let (config, mut plan) = check::load(Some(&args.config), true)?;
     plan.strip_beds = STRIP_BEDS_MAX;
     let plan = Arc::new(plan);

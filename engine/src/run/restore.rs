@@ -371,7 +371,7 @@ impl Died {
 /// A consumer that reads one partition to its end, outside the group.
 fn reader(kafka: &config::Kafka, isolation: &str) -> Result<BaseConsumer, RunError> {
     let mut config = ClientConfig::new();
-    config.set("fetch.wait.max.ms", "10").set("fetch.message.max.bytes", "8388608");
+    config.set("fetch.wait.max.ms", "10").set("fetch.message.max.bytes", "2097152");
     config.set("queued.max.messages.kbytes", "32768");
     swift(&mut config);
     let mut config = over(config, kafka)?;

@@ -4,8 +4,10 @@
 //! A partition that is gained stands still until its owner says where to begin. One that is lost is given up only when
 //! its owner says so, before anything else is read: until then nobody else can have it.
 
+mod echo;
 mod group;
 mod hear;
+mod member;
 mod name;
 mod session;
 mod settings;
@@ -15,15 +17,14 @@ pub use settings::{client, frames_topic};
 pub(crate) use settings::{over, refused, swift};
 
 use std::collections::BTreeMap;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use auscult_operators::signal::EventTime;
 use bytes::Bytes;
 use rdkafka::bindings::rd_kafka_resp_err_t;
 use rdkafka::client::ClientContext;
-use rdkafka::config::ClientConfig;
 use rdkafka::consumer::base_consumer::PartitionQueue;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
@@ -32,6 +33,9 @@ use rdkafka::statistics::Statistics;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use tracing::{debug, info, warn};
 
+use self::echo::Echo;
+use self::group::Client;
+use self::member::Joining;
 use super::Record;
 use crate::clock;
 use crate::config;
@@ -76,7 +80,23 @@ struct Ownership {
     instance: String,
     changes: Mutex<Vec<Change>>,
     heard: Mutex<Heard>,
+    /// Of the sessions that were lost.
+    echo: Mutex<Echo>,
     closing: AtomicBool,
+}
+
+impl Ownership {
+    fn new(kafka: &config::Kafka) -> Self {
+        Self {
+            topic: frames_topic(kafka),
+            group: kafka.group.clone(),
+            instance: kafka.instance.clone(),
+            changes: Mutex::default(),
+            heard: Mutex::default(),
+            echo: Mutex::default(),
+            closing: AtomicBool::new(false),
+        }
+    }
 }
 
 impl ClientContext for Ownership {
@@ -109,10 +129,14 @@ impl ConsumerContext for Ownership {
             return;
         }
         let partitions = tpl.elements().iter().map(|e| e.partition()).collect();
-        lock(&self.changes).push(match err {
+        let change = match err {
             rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS => Change::Gain(partitions),
             _ => Change::Lose { partitions, gone: consumer.assignment_lost() },
-        });
+        };
+        if matches!(change, Change::Lose { gone: true, .. }) {
+            lock(&self.echo).lost(clock::instant());
+        }
+        lock(&self.changes).push(change);
     }
 }
 
@@ -129,10 +153,11 @@ pub struct KafkaSource {
     // Before the consumer: a queue may not outlive it.
     queues: BTreeMap<i32, Queue>,
     group: Group,
-    /// How long this member may be silent.
-    session: Duration,
+    joining: Joining,
     /// Since when the group is being left to be joined anew.
     rejoining: Option<Instant>,
+    /// Fenced by its own echo: what is owned is lost, and another member joins.
+    fenced: bool,
 }
 
 impl KafkaSource {
@@ -143,65 +168,14 @@ impl KafkaSource {
     /// [`RunError::Kafka`] if the client refuses its configuration; [`RunError::Fenced`] if another process keeps on
     /// running as this instance.
     pub fn join(kafka: &config::Kafka, go_on: &dyn Fn() -> bool) -> Result<Self, RunError> {
-        let topic = frames_topic(kafka);
-        let ownership = || Ownership {
-            topic: topic.clone(),
-            group: kafka.group.clone(),
-            instance: kafka.instance.clone(),
-            changes: Mutex::default(),
-            heard: Mutex::default(),
-            closing: AtomicBool::new(false),
-        };
-        let mut config = ClientConfig::new();
-        config
-            .set("statistics.interval.ms", "1000")
-            // A broker answers when there is a good deal, or after a moment: each answer costs it about the same.
-            .set("fetch.wait.max.ms", "20")
-            .set("fetch.min.bytes", "1048576")
-            // Of each partition in one answer, and what is read ahead of it while its owner is busy. The client's
-            // memory stays as large as it has ever been: this is what it is after the first backlog.
-            .set("fetch.message.max.bytes", "524288")
-            .set("queued.min.messages", "20000")
-            .set("queued.max.messages.kbytes", "2048")
-            // Where that is full the client looks again soon; by itself it would let a second pass, in which a backlog
-            // grows.
-            .set("fetch.queue.backoff.ms", "10");
-        swift(&mut config);
-        // With the newer group protocol these are the broker's to say.
-        let newer = kafka.properties.get("group.protocol").is_some_and(|p| p == "consumer");
-        if !newer {
-            config.set("partition.assignment.strategy", "cooperative-sticky");
-        }
-        config = over(config, kafka)?;
-        config
-            .set("group.id", &kafka.group)
-            .set("group.instance.id", &kafka.instance)
-            .set("enable.auto.commit", "false")
-            .set("enable.auto.offset.store", "false")
-            // An offset that is not there any more is judged by the owner, never skipped.
-            .set("auto.offset.reset", "error")
-            .set("isolation.level", "read_committed");
-        let join = |config: &ClientConfig| {
-            let consumer: BaseConsumer<Ownership> =
-                config.create_with_context(ownership()).map_err(RunError::kafka("create a consumer"))?;
-            let joined = consumer.subscribe(&[topic.as_str()]);
-            joined.map_err(RunError::kafka("subscribe to the frames topic"))?;
-            Ok(consumer)
-        };
-        let asked = Duration::from_millis(kafka.session_timeout_ms);
-        let (consumer, session) = if newer {
-            (name::joined(|| join(&config), go_on)?, asked)
-        } else {
-            let join = |session: Duration| join(&with_session(&config, session));
-            session::joined(join, |consumer| session::refuses(consumer, go_on), asked)?
-        };
-        let group = Group { consumer: Arc::new(consumer) };
-        Ok(Self { queues: BTreeMap::new(), group, session, rejoining: None })
+        let (joining, client) = Joining::first(kafka, go_on)?;
+        let group = Group::new(&frames_topic(kafka), client);
+        Ok(Self { queues: BTreeMap::new(), group, joining, rejoining: None, fenced: false })
     }
 
     /// How long this member may be silent before it is taken for dead.
     pub fn session(&self) -> Duration {
-        self.session
+        self.joining.session
     }
 
     /// Lets the client work, and says who owns what. Every change must be answered, by [`KafkaSource::adopt`] or
@@ -211,36 +185,58 @@ impl KafkaSource {
     /// [`RunError::Fenced`] if another process joined as this instance; [`RunError::Kafka`] for errors that do not
     /// heal by themselves.
     pub fn serve(&mut self) -> Result<Vec<Change>, RunError> {
-        if self.rejoining.is_some_and(|since| since.elapsed() > APART) && self.queues.is_empty() {
+        let apart = self.rejoining.is_some_and(|since| since.elapsed() > APART);
+        if apart && self.queues.is_empty() && !self.fenced {
             self.rejoining = None;
             let topic = self.group.topic();
-            let joined = self.group.consumer.subscribe(&[topic]);
+            let joined = self.group.client().subscribe(&[topic]);
             joined.map_err(RunError::kafka("subscribe to the frames topic"))?;
         }
-        let consumer = &self.group.consumer;
+        let client = self.group.client();
+        lock(&client.context().echo).turn(clock::instant());
         // Bounded: a client that speaks without end must not keep the loop from turning.
         for _ in 0..100 {
-            match consumer.poll(Duration::ZERO) {
+            if self.fenced {
+                return self.join_anew();
+            }
+            match client.poll(Duration::ZERO) {
                 Some(Err(e)) => self.judge(e)?,
                 // Read before its owner said where to begin: it is read again.
                 Some(Ok(_)) => continue,
-                None => {
-                    let changes = std::mem::take(&mut *lock(&consumer.context().changes));
-                    return Ok(changes);
-                }
+                None => break,
             }
         }
-        Ok(std::mem::take(&mut *lock(&consumer.context().changes)))
+        Ok(std::mem::take(&mut *lock(&client.context().changes)))
     }
 
-    fn judge(&self, e: KafkaError) -> Result<(), RunError> {
-        use RDKafkaErrorCode::{FencedInstanceId, UnreleasedInstanceId};
-        if matches!(e.rdkafka_error_code(), Some(FencedInstanceId | UnreleasedInstanceId)) {
-            let instance = self.group.consumer.context().instance.clone();
-            return Err(RunError::Fenced { instance });
+    /// After an echo: another member joins in the place of this one, once everything that it owned is lost.
+    fn join_anew(&mut self) -> Result<Vec<Change>, RunError> {
+        if !self.queues.is_empty() {
+            let partitions = self.queues.keys().copied().collect();
+            return Ok(vec![Change::Lose { partitions, gone: true }]);
         }
-        if e.rdkafka_error_code() == Some(RDKafkaErrorCode::InvalidSessionTimeout) {
-            return Err(RunError::Session { session_ms: self.session.as_millis() as u64 });
+        let what = "fenced by a late answer to a request of its own: the member joins anew";
+        warn!(code = "fenced_by_echo", "{what}");
+        member::let_go(self.group.replace(self.joining.join()?));
+        (self.fenced, self.rejoining) = (false, None);
+        Ok(Vec::new())
+    }
+
+    fn judge(&mut self, e: KafkaError) -> Result<(), RunError> {
+        use RDKafkaErrorCode::{FencedInstanceId, InvalidSessionTimeout, UnreleasedInstanceId};
+        let client = self.group.client();
+        match e.rdkafka_error_code() {
+            Some(FencedInstanceId) if lock(&client.context().echo).is_heard(clock::instant()) => {
+                self.fenced = true;
+                return Ok(());
+            }
+            Some(FencedInstanceId | UnreleasedInstanceId) => {
+                return Err(RunError::Fenced { instance: client.context().instance.clone() });
+            }
+            Some(InvalidSessionTimeout) => {
+                return Err(RunError::Session { session_ms: self.session().as_millis() as u64 });
+            }
+            _ => {}
         }
         if heals(&e) {
             debug!(error = %e, "the broker is not reachable");
@@ -255,17 +251,17 @@ impl KafkaSource {
     /// [`RunError::Kafka`] if the client refuses.
     pub fn adopt(&mut self, partitions: &[i32]) -> Result<(), RunError> {
         failpoint::hit(failpoint::IN_ASSIGN);
-        let (consumer, topic) = (&self.group.consumer, self.group.topic());
+        let (client, topic) = (self.group.client(), self.group.topic());
         let mut list = TopicPartitionList::new();
         for p in partitions {
             // Before anything is fetched, so that nothing of it comes by another way.
-            let Some(queue) = consumer.split_partition_queue(topic, *p) else { continue };
+            let Some(queue) = client.split_partition_queue(topic, *p) else { continue };
             self.queues.insert(*p, Queue { queue, reading: false, paused: true });
             list.add_partition_offset(topic, *p, Offset::Beginning)
                 .map_err(RunError::kafka("take a partition over"))?;
         }
-        consumer.incremental_assign(&list).map_err(RunError::kafka("take partitions over"))?;
-        consumer.pause(&list).map_err(RunError::kafka("pause partitions"))
+        let taken = client.incremental_assign(&list).and_then(|()| client.pause(&list));
+        obeyed(&client, taken, "take partitions over")
     }
 
     /// Gives partitions up.
@@ -277,15 +273,15 @@ impl KafkaSource {
         for p in partitions {
             self.queues.remove(p);
         }
-        let list = self.list(partitions.iter().copied());
-        self.group.consumer.incremental_unassign(&list).map_err(RunError::kafka("give partitions up"))
+        let (list, client) = (self.list(partitions.iter().copied()), self.group.client());
+        obeyed(&client, client.incremental_unassign(&list), "give partitions up")
     }
 
     /// Begins to read a partition at an offset; false if the client is not ready for it yet.
     pub fn begin(&mut self, partition: i32, offset: i64) -> bool {
-        let (consumer, topic) = (self.group.consumer.clone(), self.group.topic().to_string());
+        let (client, topic) = (self.group.client(), self.group.topic().to_string());
         let Some(queue) = self.queues.get_mut(&partition) else { return true };
-        if let Err(e) = consumer.seek(&topic, partition, Offset::Offset(offset), SEEK) {
+        if let Err(e) = client.seek(&topic, partition, Offset::Offset(offset), SEEK) {
             debug!(partition, error = %e, "not yet ready to seek");
             return false;
         }
@@ -308,7 +304,10 @@ impl KafkaSource {
                 None => break,
                 Some(Ok(m)) => records.push(record(&m)),
                 Some(Err(e)) if out_of_range(&e) => return Ok(None),
-                Some(Err(e)) => self.judge(e)?,
+                Some(Err(e)) => {
+                    self.judge(e)?;
+                    break;
+                }
             }
         }
         Ok(Some(records))
@@ -326,8 +325,8 @@ impl KafkaSource {
         if chosen.is_empty() {
             return;
         }
-        let (list, consumer) = (self.list(chosen.into_iter()), &self.group.consumer);
-        let result = if pause { consumer.pause(&list) } else { consumer.resume(&list) };
+        let (list, client) = (self.list(chosen.into_iter()), self.group.client());
+        let result = if pause { client.pause(&list) } else { client.resume(&list) };
         if let Err(e) = result {
             warn!(code = "pause", pause, error = %e, "could not pause or resume partitions");
         }
@@ -348,12 +347,12 @@ impl KafkaSource {
 
     /// End of a partition as the client last heard of it.
     pub fn end_offset(&self, partition: i32) -> Option<i64> {
-        lock(&self.group.consumer.context().heard).ends.get(&partition).copied()
+        lock(&self.group.client().context().heard).ends.get(&partition).copied()
     }
 
     /// Whether any broker is connected, as of a second ago.
     pub fn connected(&self) -> bool {
-        lock(&self.group.consumer.context().heard).connected
+        lock(&self.group.client().context().heard).connected
     }
 
     /// The group, for others.
@@ -365,18 +364,18 @@ impl KafkaSource {
     /// first, as in any rebalance.
     pub fn rejoin(&mut self) {
         self.rejoining = Some(clock::instant());
-        self.group.consumer.unsubscribe();
+        self.group.client().unsubscribe();
     }
 
     /// Leaves the group at once, so that others need not wait for the session to end.
     pub fn leave(&self) {
-        let consumer = &self.group.consumer;
-        consumer.context().closing.store(true, Ordering::Relaxed);
-        consumer.unsubscribe();
+        let client = self.group.client();
+        client.context().closing.store(true, Ordering::Relaxed);
+        client.unsubscribe();
         let began = clock::instant();
-        let owns = || consumer.assignment().is_ok_and(|a| a.count() > 0);
+        let owns = || client.assignment().is_ok_and(|a| a.count() > 0);
         while owns() && began.elapsed() < LEAVE {
-            consumer.poll(Duration::from_millis(20));
+            client.poll(Duration::from_millis(20));
         }
         // The request itself leaves in the background.
         std::thread::sleep(Duration::from_millis(100));
@@ -394,19 +393,17 @@ impl KafkaSource {
 
 impl Drop for KafkaSource {
     fn drop(&mut self) {
-        self.group.consumer.context().closing.store(true, Ordering::Relaxed);
+        self.group.client().context().closing.store(true, Ordering::Relaxed);
     }
 }
 
-/// The configuration of a member with this session. Six heartbeats go into one: who lives on hears by them that
-/// somebody is gone, and several may be late.
-fn with_session(config: &ClientConfig, session: Duration) -> ClientConfig {
-    let (mut config, ms) = (config.clone(), session.as_millis());
-    config.set("session.timeout.ms", ms.to_string());
-    if config.get("heartbeat.interval.ms").is_none() {
-        config.set("heartbeat.interval.ms", (ms / 6).to_string());
+/// Whether the client has done as it was told. One that has come to its end obeys no more, and says why when it is
+/// polled.
+fn obeyed(client: &Client, result: Result<(), KafkaError>, what: &'static str) -> Result<(), RunError> {
+    if result.is_err() && client.client().fatal_error().is_some() {
+        return Ok(());
     }
-    config
+    result.map_err(RunError::kafka(what))
 }
 
 fn out_of_range(e: &KafkaError) -> bool {

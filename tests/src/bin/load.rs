@@ -1,10 +1,12 @@
 //! Load on the real broker: the figures of ten thousand beds, of catching up, of taking over.
 //! In: what to measure. Out: a table. Run it with `--release`, on a machine that does nothing else:
 //!
-//! * `load --beds 10000 --minutes 10`: real time; latency, lag, processor time and memory
+//! * `load --beds 10000 --minutes 10`: real time; latency, lag, processor time and memory. Before that another service
+//!   and its sender run against the same broker for a minute (`--warm-s 0`: not): one that has just been started
+//!   compiles its own program for that long, on the processors that are measured
 //! * `load --beds 200 --outage 60`: an hour's outage (in minutes) is caught up with while live frames keep coming
-//! * `load --beds 1000 --takeover`: killed and restarted; left to another; killed and taken over by another
-//!   (`--session-ms 2000`: with this session, and a broker that takes it)
+//! * `load --beds 1000 --takeover`: killed and restarted; left to another; killed and taken over by another, with a
+//!   session of 2 s and a broker that takes it (`--session-ms 6000`: with the session that brokers take by default)
 //! * `load --beds 1000 --away 70`: the broker is stopped for so many seconds
 //! * `load --beds 10000 --sender`: what the sender alone costs, and how fast it is
 
@@ -36,6 +38,7 @@ struct Asked {
     archive: bool,
     commit_ms: u64,
     session_ms: u64,
+    warm_s: u64,
 }
 
 fn asked() -> Asked {
@@ -53,7 +56,8 @@ fn asked() -> Asked {
         sender: has("--sender"),
         archive: !has("--no-archive"),
         commit_ms: number("--commit-ms").unwrap_or(50.0) as u64,
-        session_ms: number("--session-ms").unwrap_or(6000.0) as u64,
+        session_ms: number("--session-ms").unwrap_or(if has("--takeover") { 2000.0 } else { 6000.0 }) as u64,
+        warm_s: number("--warm-s").unwrap_or(60.0) as u64,
     }
 }
 
@@ -76,6 +80,9 @@ fn main() {
     } else if let Some(seconds) = asked.away_s {
         load.away(seconds, &mut broker);
     } else {
+        if asked.warm_s > 0 {
+            Load::new(&asked, &broker.client()).pass(asked.warm_s);
+        }
         load.steady(&broker);
     }
 }
@@ -118,6 +125,14 @@ impl<'a> Load<'a> {
         Reader::start(&self.client, &topics, self.asked.partitions, self.asked.beds)
     }
 
+    /// The same load for a while, of which nothing is measured.
+    fn pass(self, seconds: u64) {
+        let mut running = self.site.run();
+        let mut sender = self.send(seconds, &["--speed", "1", "--start", "now"]);
+        sender.wait(Duration::from_secs(seconds + 60));
+        assert_eq!(running.terminate(Duration::from_secs(15)), 0, "{}", running.tail(20));
+    }
+
     /// Beds in real time.
     fn steady(&self, broker: &Broker) {
         let mut running = self.site.run();
@@ -131,7 +146,9 @@ impl<'a> Load<'a> {
         }
         let cpu = pids.map(|(_, pid)| cpu_seconds(pid));
         let began = Instant::now();
-        println!("   s | lag max | in flight | engine MiB | cores: engine broker sender | visible after");
+        println!(
+            "   s | lag max | in flight | engine MiB | commits | cores: engine broker sender | visible after"
+        );
         while sender.exit_code().is_none() {
             std::thread::sleep(Duration::from_secs(15));
             self.line(&mut meter, &pids, began, &reader.take(), &mut all);
@@ -147,8 +164,7 @@ impl<'a> Load<'a> {
         let sent: u64 = sender.stdout().trim().rsplit(' ').next().and_then(|n| n.parse().ok()).unwrap_or(0);
         let metrics = self.site.drained(&mut running, sent);
         all.extend(reader.take());
-        // The first minute is that of a service, and of a broker, that have just begun; after the last second nobody
-        // seals.
+        // The first minute is that of a service to which all beds come at once; after the last second nobody seals.
         let (first, last) = (all.iter().map(|s| s.sealed_ms).min().unwrap_or(0), over - 20_000);
         let from = |warm_ms| move |s: &&Seen| (first + warm_ms..last).contains(&s.sealed_ms);
         let spread_of =
@@ -179,10 +195,11 @@ impl<'a> Load<'a> {
         let used: Vec<(f64, u64)> = pids.iter().map(|(name, pid)| meter.read(name, *pid)).collect();
         let cores: Vec<String> = used.iter().map(|u| format!("{:.2}", u.0)).collect();
         println!(
-            "{:4.0} | {lag:7.0} | {:9.0} | {:10} | {:26} | {}; {}",
+            "{:4.0} | {lag:7.0} | {:9.0} | {:10} | {:7.0} | {:26} | {}; {}",
             began.elapsed().as_secs_f64(),
             metrics["auscult_in_flight_records"],
             used[0].1,
+            metrics["auscult_commits_total"],
             cores.join(" "),
             spread(seen.iter().map(|s| s.visible_ms - s.sealed_ms).collect()),
             slowest_second(seen),

@@ -3,8 +3,11 @@
 use std::thread;
 use std::time::Duration;
 
+use rdkafka::consumer::{BaseConsumer, Consumer};
+
 use super::{Fault, Run, options};
-use crate::kafka;
+use crate::kafka::{self, Broker};
+use crate::poll;
 use crate::site::Options;
 use crate::trial::{Engine, Trial};
 
@@ -23,6 +26,14 @@ pub const FAULTS: &[Fault] = &[
         what: "the service is paused by SIGSTOP for longer than its session and its transaction may live, then goes on",
         proof: "pauses",
         run: paused,
+    },
+    Fault {
+        name: "echo",
+        rows: &["T5"],
+        what: "the broker is paused for longer than a session; then another takes the name for a moment, as a request \
+               of the member's own that comes late would, and once more",
+        proof: "the first time the service joins anew, the second time it ends and says why",
+        run: echo,
     },
 ];
 
@@ -80,4 +91,54 @@ fn paused(run: &mut Run) {
     run.report.note(format!("restarts: {restarts}"));
     run.report.prove("pauses", rounds, rounds);
     trial.verdict(&mut [engine], &mut run.report);
+}
+
+fn echo(run: &mut Run) {
+    let mut broker = Broker::start();
+    let mut trial = Trial::new(&broker.client(), &options());
+    let mut engine = Engine::new(&trial.site, "ward-1");
+    engine.start();
+    trial.send(run.load(75, 150), run.seed);
+    let (rounds, mut joined_anew) = (run.pick(1, 2), 0);
+    for _ in 0..rounds {
+        assert!(trial.flows(3, Duration::from_secs(60)), "nothing is told\n{}", engine.tail(20));
+        broker.pause();
+        thread::sleep(Duration::from_secs(9));
+        broker.resume();
+        assert!(trial.flows(3, Duration::from_secs(60)), "nothing is told\n{}", engine.tail(20));
+        take_name(&trial);
+        let before = joined_anew;
+        poll(Duration::from_secs(10), || {
+            joined_anew = engine.log().matches("fenced_by_echo").count() as u64;
+            (joined_anew > before).then_some(())
+        });
+        let flows = trial.flows(3, Duration::from_secs(30));
+        run.report.expect(flows && engine.alive(), || format!("it does not go on\n{}", engine.tail(5)));
+    }
+    run.report.prove("times it joined anew", joined_anew, rounds);
+    take_name(&trial);
+    let code = engine.ended(Duration::from_secs(30));
+    let said = engine.log().contains("another process runs as instance");
+    run.report.expect(code.is_some() && said, || format!("it did not end: {code:?}\n{}", engine.tail(5)));
+    run.report.prove("times it ended", u64::from(code.is_some()), 1);
+    engine.kill();
+    engine.start();
+    trial.verdict(&mut [engine], &mut run.report);
+}
+
+/// Joins the group under the name of the service, and is gone again without leaving it.
+fn take_name(trial: &Trial) {
+    let mut config = trial.site.client.config();
+    config
+        .set("group.id", trial.site.group())
+        .set("group.instance.id", "ward-1")
+        .set("partition.assignment.strategy", "cooperative-sticky");
+    let member: BaseConsumer = config.create().expect("a consumer");
+    member.subscribe(&[&trial.site.topic("frames")]).expect("subscribing begins");
+    let owns = || member.assignment().is_ok_and(|a| a.count() > 0);
+    poll(Duration::from_secs(20), || {
+        member.poll(Duration::from_millis(100));
+        owns().then_some(())
+    });
+    assert!(owns(), "the name is not taken");
 }

@@ -2,7 +2,7 @@
 //! In: the source's own client. Out: offsets, and counts of partitions by member.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, PoisonError, RwLock, Weak};
 use std::time::Duration;
 
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerGroupMetadata};
@@ -14,16 +14,20 @@ use super::Ownership;
 /// What others must know of the group: the committer, and whoever rebuilds a partition's state.
 #[derive(Clone)]
 pub struct Group {
-    pub(super) consumer: Arc<BaseConsumer<Ownership>>,
+    topic: Arc<str>,
+    client: Arc<RwLock<Arc<Client>>>,
 }
 
+/// The client that is the member.
+pub(super) type Client = BaseConsumer<Ownership>;
+
 /// A group that may be gone.
-pub struct WeakGroup(Weak<BaseConsumer<Ownership>>);
+pub struct WeakGroup(Arc<str>, Weak<RwLock<Arc<Client>>>);
 
 impl WeakGroup {
     /// The group, if it is still there.
     pub fn upgrade(&self) -> Option<Group> {
-        self.0.upgrade().map(|consumer| Group { consumer })
+        self.1.upgrade().map(|client| Group { topic: self.0.clone(), client })
     }
 }
 
@@ -50,19 +54,34 @@ impl Members {
 }
 
 impl Group {
+    pub(super) fn new(topic: &str, client: Client) -> Self {
+        Self { topic: topic.into(), client: Arc::new(RwLock::new(Arc::new(client))) }
+    }
+
+    /// The client that is the member now.
+    pub(super) fn client(&self) -> Arc<Client> {
+        self.client.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Another client is the member from now on. The one that was.
+    pub(super) fn replace(&self, client: Client) -> Arc<Client> {
+        let mut place = self.client.write().unwrap_or_else(PoisonError::into_inner);
+        std::mem::replace(&mut *place, Arc::new(client))
+    }
+
     /// The same, for whoever must not keep it.
     pub fn weak(&self) -> WeakGroup {
-        WeakGroup(Arc::downgrade(&self.consumer))
+        WeakGroup(self.topic.clone(), Arc::downgrade(&self.client))
     }
 
     /// Name of the frames topic.
     pub fn topic(&self) -> &str {
-        &self.consumer.context().topic
+        &self.topic
     }
 
     /// What the producer must know to commit offsets for the group.
     pub fn metadata(&self) -> Option<ConsumerGroupMetadata> {
-        self.consumer.group_metadata()
+        self.client().group_metadata()
     }
 
     /// Offsets committed for these partitions; 0 where there is none.
@@ -74,7 +93,7 @@ impl Group {
         for p in partitions {
             tpl.add_partition(self.topic(), *p);
         }
-        let found = self.consumer.committed_offsets(tpl, wait)?;
+        let found = self.client().committed_offsets(tpl, wait)?;
         let mut out = BTreeMap::new();
         for e in found.elements() {
             e.error()?;
@@ -88,7 +107,7 @@ impl Group {
     /// # Errors
     /// [`KafkaError`] if the broker does not answer in time.
     pub fn reach(&self, partition: i32, wait: Duration) -> Result<(i64, i64), KafkaError> {
-        self.consumer.fetch_watermarks(self.topic(), partition, wait)
+        self.client().fetch_watermarks(self.topic(), partition, wait)
     }
 
     /// The group as the broker describes it. With the newer group protocol, where the broker itself sees to it that
@@ -97,10 +116,11 @@ impl Group {
     /// # Errors
     /// [`KafkaError`] if the brokers do not answer in time.
     pub fn members(&self, wait: Duration) -> Result<Members, KafkaError> {
-        let context = self.consumer.context();
-        let metadata = self.consumer.fetch_metadata(Some(&context.topic), wait)?;
+        let client = self.client();
+        let context = client.context();
+        let metadata = client.fetch_metadata(Some(&context.topic), wait)?;
         let partitions = metadata.topics().iter().map(|t| t.partitions().len()).sum();
-        let groups = self.consumer.fetch_group_list(Some(&context.group), wait)?;
+        let groups = client.fetch_group_list(Some(&context.group), wait)?;
         let mut members = Members {
             stable: false,
             partitions,

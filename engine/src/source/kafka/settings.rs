@@ -19,7 +19,7 @@ pub(crate) fn swift(config: &mut ClientConfig) {
         .set("reconnect.backoff.max.ms", "500")
         .set("topic.metadata.refresh.interval.ms", "500")
         .set("socket.connection.setup.timeout.ms", "1500")
-        .set("socket.timeout.ms", "10000");
+        .set("socket.timeout.ms", "4000");
 }
 
 /// Keys that Auscult must set itself, and where what they mean stands: a client of another name, group or way of
