@@ -226,11 +226,12 @@ impl Check<'_> {
                 self.fault("pipeline.disabled", reason, &did_you_mean(name, &names));
             }
         }
+        for name in config.pipeline.enabled.iter().filter(|n| !names.contains(&n.as_str())) {
+            let hint = did_you_mean(name, &names);
+            self.fault("pipeline.enabled", format!("no operator `{name}`"), &hint);
+        }
         let mut out = Vec::new();
-        for spec in registry::OPERATORS {
-            if config.pipeline.disabled.iter().any(|d| d == spec.name) {
-                continue;
-            }
+        for spec in registry::OPERATORS.iter().filter(|s| config.pipeline.runs(s)) {
             let params = merged((spec.defaults)(), config.operators.get(spec.name));
             if let Err(e) = (spec.build)(&params) {
                 self.fault(

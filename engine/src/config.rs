@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use auscult_models::predict::DRIVERS;
 use auscult_operators::filter::Conditioning;
+use auscult_operators::operator::Spec;
 use auscult_operators::score;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -179,8 +180,18 @@ impl Default for Input {
 pub struct Pipeline {
     /// Operators and scores left out, by name.
     pub disabled: Vec<String>,
+    /// Operators that run besides the usual ones, by name.
+    pub enabled: Vec<String>,
     /// Publish features to the features topic.
     pub features: bool,
+}
+
+impl Pipeline {
+    /// Whether an operator is asked for.
+    pub fn runs(&self, operator: &Spec) -> bool {
+        let named = |list: &[String]| list.iter().any(|n| n == operator.name);
+        !named(&self.disabled) && (operator.by_default || named(&self.enabled))
+    }
 }
 
 /// Models.

@@ -62,8 +62,12 @@ pub struct Spec {
     pub reads: &'static [Kind],
     /// Everything it can write.
     pub writes: &'static [Output],
+    /// Earlier operators without whose beats or readings it says nothing, by name.
+    pub needs: &'static [&'static str],
     /// The longest time between a sample and the reading that it first shows in, beyond its epoch.
     pub latency: Span,
+    /// Whether it runs unless it is left out; the others run where they are asked for by name.
+    pub by_default: bool,
     /// Papers, standards, tables.
     pub sources: &'static [&'static str],
     /// Bounds of its parameters.

@@ -14,19 +14,17 @@ use crate::config::{Config, RuleConfig};
 use crate::plan::Plan;
 use crate::risk::Priority;
 
-/// Operators that work on the beats of another one: without it they say nothing.
-const BEATS_OF: &[(&str, &str)] = &[("heart_rate", "rpeaks"), ("pulse_rate", "pulse_peaks")];
-
 /// From the onset of a condition to the alert a rule of high priority should take no longer.
 const DELAY_MOST: Span = Span::seconds_const(10);
 
-fn beats_of(name: &str) -> Option<&'static str> {
-    BEATS_OF.iter().find(|b| b.0 == name).map(|b| b.1)
+/// Whether an operator runs, and all that it works on.
+fn runs(config: &Config, spec: &Spec) -> bool {
+    config.pipeline.runs(spec) && needed(spec).all(|n| runs(config, n))
 }
 
-fn runs(config: &Config, name: &str) -> bool {
-    let enabled = |n: &str| !config.pipeline.disabled.iter().any(|d| d == n);
-    enabled(name) && beats_of(name).is_none_or(enabled)
+/// The operators that one works on.
+fn needed(spec: &Spec) -> impl Iterator<Item = &'static Spec> {
+    spec.needs.iter().filter_map(|n| registry::find(n))
 }
 
 /// Operators that write a reading of this name, or feed the quantity of this name.
@@ -47,24 +45,26 @@ pub(super) fn refuse_dead(check: &mut Check<'_>, config: &Config) {
         let Some(input) = input_of(rule) else { continue };
         let writers = writers(&input);
         // A quantity of the channel table can be sent by a device; a reading has only its operators.
-        if ChannelId::named(&input).is_some() || writers.iter().any(|w| runs(config, w.name)) {
+        if ChannelId::named(&input).is_some() || writers.iter().any(|w| runs(config, w)) {
             continue;
         }
         let mut names = String::new();
-        for writer in writers {
-            let beats = beats_of(writer.name).map_or(String::new(), |b| format!(" from the beats of `{b}`"));
-            let _ = write!(names, "{}`{}`{beats}", if names.is_empty() { "" } else { " or " }, writer.name);
+        for writer in &writers {
+            let _ = write!(names, "{}`{}`", if names.is_empty() { "" } else { " or " }, writer.name);
+            for needed in writer.needs {
+                let _ = write!(names, " from `{needed}`");
+            }
         }
         if names.is_empty() {
             continue;
         }
         let reason =
-            format!("rule `{}` needs `{input}`, which only {names} writes, and that is left out", rule.name);
-        check.fault(
-            "pipeline.disabled",
-            reason,
-            "leave the operator in, or give `[[rules]]` without this rule",
-        );
+            format!("rule `{}` needs `{input}`, which only {names} writes, and that does not run", rule.name);
+        let (key, hint) = match writers.iter().all(|w| w.by_default) {
+            true => ("pipeline.disabled", "leave the operator in, or give `[[rules]]` without this rule"),
+            false => ("pipeline.enabled", "name the operator there, or give `[[rules]]` without this rule"),
+        };
+        check.fault(key, reason, hint);
     }
 }
 
@@ -79,7 +79,7 @@ pub(super) fn warnings(config: &Config, plan: &Plan) -> Vec<String> {
         }
         let Some(input) = input_of(rule).filter(|_| rule.kind == "threshold") else { continue };
         let writers = writers(&input);
-        if !writers.is_empty() && !writers.iter().any(|w| runs(config, w.name)) {
+        if !writers.is_empty() && !writers.iter().any(|w| runs(config, w)) {
             out.push(format!(
                 "rule `{name}` looks at `{input}`, which no operator derives any more: it works only where a device \
                  sends it"
@@ -103,9 +103,13 @@ pub(super) fn warnings(config: &Config, plan: &Plan) -> Vec<String> {
 
 /// The longest that an operator keeps what it sees to itself.
 fn detection(config: &Config, writers: &[&'static Spec]) -> Span {
-    let beats = |s: &Spec| beats_of(s.name).and_then(registry::find).map_or(Span::ZERO, |b| b.latency);
-    let running = writers.iter().filter(|w| runs(config, w.name));
-    running.map(|w| w.latency + beats(w)).max().unwrap_or(Span::ZERO)
+    let running = writers.iter().filter(|w| runs(config, w));
+    running.map(|w| latency(w)).max().unwrap_or(Span::ZERO)
+}
+
+/// Latency of an operator and of the slowest of those that it works on.
+fn latency(spec: &Spec) -> Span {
+    spec.latency + needed(spec).map(latency).max().unwrap_or(Span::ZERO)
 }
 
 fn delay(config: &Config, writers: &[&'static Spec], rule: &RuleConfig) -> Span {
@@ -116,7 +120,6 @@ fn delay(config: &Config, writers: &[&'static Spec], rule: &RuleConfig) -> Span 
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a test may stop")]
 mod tests {
-    use super::*;
     use crate::check::{plan, read};
 
     fn warned(text: &str) -> Vec<String> {
@@ -126,18 +129,6 @@ mod tests {
     fn refused(text: &str) -> Vec<(usize, String)> {
         let faults = plan(&read(text, "c").unwrap(), text, "c", false).err().unwrap_or_default();
         faults.list.into_iter().map(|f| (f.line, f.reason)).collect()
-    }
-
-    #[test]
-    fn beats_and_names_are_there() {
-        for (operator, beats) in BEATS_OF {
-            assert!(
-                registry::find(operator).is_some() && registry::find(beats).is_some(),
-                "{operator} {beats}"
-            );
-        }
-        let kinds: Vec<&str> = crate::risk::RULES.iter().map(|r| r.name).collect();
-        assert!(kinds.contains(&"threshold"));
     }
 
     #[test]

@@ -26,7 +26,11 @@ fn card(s: &Spec) -> String {
     let mut out = format!("## {}\n\n{}.\n\n{}\n\n", s.name, s.summary.trim_end_matches('.'), s.description);
     let kinds: Vec<String> = s.reads.iter().map(|k| kind_of(*k)).collect();
     let reads = if kinds.is_empty() { "earlier readings and values".into() } else { kinds.join(", ") };
-    out += &list([format!("Reads: {reads}"), format!("Latency: {}", seconds(s.latency.seconds()))]);
+    let works_on = s.needs.iter().map(|n| format!("Works on: [{n}](#{n})"));
+    let runs =
+        if s.by_default { "unless `pipeline.disabled` names it" } else { "if `pipeline.enabled` names it" };
+    let latency = format!("Latency: {}", seconds(s.latency.seconds()));
+    out += &list(works_on.chain([format!("Reads: {reads}"), latency, format!("Runs: {runs}")]));
     let output = |o: &Output| vec![code(o.name), code(o.unit), code(o.feeds), o.summary.into()];
     if s.writes.is_empty() {
         out += "Writes beats only.\n\n";

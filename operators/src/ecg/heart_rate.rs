@@ -334,7 +334,9 @@ pub static SPEC: Spec = Spec {
         },
         Output { name: "since_last_qrs", unit: "s", summary: "Time since the last QRS complex", feeds: "" },
     ],
+    needs: &["rpeaks"],
     latency: Span::ZERO,
+    by_default: true,
     sources: &[
         "IEC 60601-2-27:2011 201.12.1.101 (disclosure of heart rate averaging)",
         "Clifford GD et al. Comput Cardiol 2015;42:273-276 (asystole: no QRS for at least 4 s)",

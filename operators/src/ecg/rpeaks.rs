@@ -312,7 +312,9 @@ pub static SPEC: Spec = Spec {
             feeds: "",
         },
     ],
+    needs: &[],
     latency: KEEP,
+    by_default: true,
     sources: &[
         "Pan J, Tompkins WJ. IEEE Trans Biomed Eng 1985;32(3):230-236. doi:10.1109/TBME.1985.325532 (slope energy)",
         "Hamilton PS. Comput Cardiol 2002;29:101-104. doi:10.1109/CIC.2002.1166717 (levels of QRS and noise peaks)",

@@ -378,7 +378,9 @@ pub static SPEC: Spec = Spec {
         a gap. Yields beats only, no readings.",
     reads: &[Kind::Ppg],
     writes: &[],
+    needs: &[],
     latency: Span::seconds_const(2),
+    by_default: true,
     sources: &[
         "Elgendi M, Norton I, Brearley M, Abbott D, Schuurmans D. Systolic peak detection in acceleration \
          photoplethysmograms measured from emergency responders in tropical conditions. PLoS ONE 2013;8:e76585. \

@@ -466,7 +466,9 @@ pub static SPEC: Spec = Spec {
         output("abp_dia", "Diastolic arterial pressure, median of the last beats"),
         output("abp_mean", "Mean arterial pressure, median of the last beats"),
     ],
+    needs: &[],
     latency: Span::seconds_const(4),
+    by_default: true,
     sources: &[
         "Zong W, Heldt T, Moody GB, Mark RG. An open-source algorithm to detect onset of arterial blood pressure \
          pulses. Comput Cardiol 2003;30:259. doi:10.1109/CIC.2003.1291140",

@@ -394,7 +394,9 @@ pub static SPEC: Spec = Spec {
             feeds: "",
         },
     ],
+    needs: &[],
     latency: Span::ZERO,
+    by_default: true,
     sources: &[
         "Clifford GD, Behar J, Li Q, Rezek I. Signal quality indices and data fusion for determining clinical \
          acceptability of electrocardiograms. Physiol Meas 2012;33:1419. doi:10.1088/0967-3334/33/9/1419",

@@ -394,7 +394,9 @@ pub static SPEC: Spec = Spec {
             feeds: "",
         },
     ],
+    needs: &[],
     latency: Span::seconds_const(4),
+    by_default: true,
     sources: &[
         "Schäfer A, Kratky KW. Estimation of breathing rate from respiratory sinus arrhythmia: comparison of \
          various methods. Ann Biomed Eng 2008;36:476. doi:10.1007/s10439-007-9428-1 (counting of waves)",

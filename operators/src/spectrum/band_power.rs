@@ -401,7 +401,9 @@ pub static SPEC: Spec = Spec {
         output("eeg_alpha", "uV2", "power of the EEG from 8 to 13 Hz"),
         output("eeg_beta", "uV2", "power of the EEG from 13 to 30 Hz"),
     ],
+    needs: &[],
     latency: Span::seconds_const(60),
+    by_default: true,
     sources: &[
         "Welch 1967, doi:10.1109/TAU.1967.1161901",
         "Li, Mark, Clifford 2008 (ECG power 5 to 15 Hz), doi:10.1088/0967-3334/29/1/002",

@@ -314,7 +314,9 @@ pub static SPEC: Spec = Spec {
         output("window_band_7", "{channel2}", "the same of the seventh band"),
         output("window_band_8", "{channel2}", "the same of the eighth band"),
     ],
+    needs: &[],
     latency: Span::seconds_const(60),
+    by_default: true,
     sources: &[
         "Harris 1978 (windows), doi:10.1109/PROC.1978.10837",
         "Van Loan 1992, Computational Frameworks for the Fast Fourier Transform, doi:10.1137/1.9781611970999",

@@ -88,7 +88,9 @@ macro_rules! canary {
             description: "Counts samples, wrongly.",
             reads: &[Kind::Ecg],
             writes: &[Output { name: "canary_samples", unit: "1", summary: "Samples so far", feeds: "" }],
+            needs: &[],
             latency: Span::ZERO,
+            by_default: true,
             // No source: the check of cards rejects it.
             sources: &[],
             bounds: &[GAIN],

@@ -271,6 +271,10 @@ pub fn check_card(spec: &'static Spec) -> Outcome {
             return fault(format!("output {} is also written by {}", out.name, other.name));
         }
     }
+    let earlier = |name: &str| OPERATORS.iter().take_while(|s| s.name != spec.name).any(|s| s.name == name);
+    if let Some(absent) = spec.needs.iter().find(|n| !earlier(n)) {
+        return fault(format!("needs {absent}, which is no operator before it"));
+    }
     let schema = serde_json::to_value((spec.schema)()).map_err(|e| e.to_string())?;
     let properties = schema.get("properties").and_then(|p| p.as_object()).cloned().unwrap_or_default();
     for (key, _) in (spec.defaults)().as_object().into_iter().flatten() {
