@@ -30,6 +30,11 @@ use crate::source::recording::timestamp;
 /// Paced frames leave in groups at most so far apart: nobody sees the difference, and the sender sleeps.
 const PACE: Duration = Duration::from_millis(2);
 
+/// After the last frame, how long the broker is waited for: longer than the client itself waits for a single message
+/// (`message.timeout.ms`, five minutes unless set); and once told to stop.
+const GIVEN_UP: Duration = Duration::from_secs(310);
+const STOPPED: Duration = Duration::from_secs(8);
+
 /// Arguments of `auscult send`.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -250,10 +255,21 @@ impl Sender {
         }
     }
 
+    /// Waits until each frame is taken, or given up by the client, which takes a broker's absence of five minutes.
     fn finish(self) -> Result<(), RunError> {
-        self.producer
-            .flush(Timeout::After(Duration::from_secs(60)))
-            .map_err(RunError::kafka("send the last frames"))?;
+        let began = clock::instant();
+        let mut told = began;
+        let limit = || if self.stop.load(Ordering::Relaxed) { STOPPED } else { GIVEN_UP };
+        while let Err(e) = self.producer.flush(Timeout::After(Duration::from_secs(1))) {
+            if began.elapsed() > limit() {
+                return Err(RunError::kafka("send the last frames")(e));
+            }
+            if told.elapsed() > Duration::from_secs(10) {
+                told = clock::instant();
+                let frames = self.producer.in_flight_count();
+                tracing::warn!(code = "send_waits", frames, "the broker has not taken the last frames yet");
+            }
+        }
         let failed = self.producer.context().failed.load(Ordering::Relaxed);
         if failed > 0 {
             let code = RDKafkaErrorCode::MessageTimedOut;
