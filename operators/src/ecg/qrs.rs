@@ -112,6 +112,20 @@ pub struct QrsBeat {
     pub confidence: f32,
 }
 
+/// What the detector makes of one peak of slope energy.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Judged {
+    /// Index of the middle of its slopes, counted from the first sample pushed.
+    pub middle: i64,
+    /// Natural logarithm of the odds that it is a QRS complex, within [`SUREST`] either way.
+    pub log_odds: f32,
+    /// The beat, if it is taken for one.
+    pub beat: Option<QrsBeat>,
+}
+
+/// Log odds beyond this say no more.
+pub const SUREST: f32 = 20.0;
+
 /// A peak of slope energy: index of the peak, height in mV.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 struct Candidate {
@@ -193,19 +207,24 @@ impl QrsDetector {
 
     /// Takes in samples in mV and reports the beats that they settle.
     pub fn push(&mut self, samples: &[f32], on_beat: &mut impl FnMut(QrsBeat)) {
+        self.push_judged(samples, &mut |j| j.beat.into_iter().for_each(&mut *on_beat));
+    }
+
+    /// Takes in samples in mV and reports each peak that they settle, QRS complex or not.
+    pub fn push_judged(&mut self, samples: &[f32], on_peak: &mut impl FnMut(Judged)) {
         let (_, width, distance) = self.len.slow;
         AHEAD.with_borrow_mut(|ahead| {
             for mv in samples.chunks(BLOCK) {
                 let Self { features, previous, .. } = self;
                 widest(Compute { features, mv, previous: *previous, slow: (width, distance), ahead });
-                self.take(ahead, mv.len(), on_beat);
+                self.take(ahead, mv.len(), on_peak);
             }
         });
     }
 
     /// Takes in a block, from one sample at which something happens to the next: a peak of energy, or a candidate
     /// whose time has come.
-    fn take(&mut self, ahead: &Ahead, len: usize, on_beat: &mut impl FnMut(QrsBeat)) {
+    fn take(&mut self, ahead: &Ahead, len: usize, on_peak: &mut impl FnMut(Judged)) {
         let energies = &ahead.values[..len];
         let (first, before) = (self.features.count(), self.previous);
         let mut peaks = self.peaks(ahead, len);
@@ -223,7 +242,7 @@ impl QrsDetector {
                 // What is judged sees the samples up to here, and none beyond.
                 self.know(ahead, taken..to + 1);
                 taken = to + 1;
-                self.judge_due(now, on_beat);
+                self.judge_due(now, on_peak);
             }
             from = to + 1;
         }
@@ -274,17 +293,29 @@ impl QrsDetector {
 
     /// Judges what is still waiting: the signal has ended, or a gap follows.
     pub fn finish(&mut self, on_beat: &mut impl FnMut(QrsBeat)) {
+        self.finish_judged(&mut |j| j.beat.into_iter().for_each(&mut *on_beat));
+    }
+
+    /// As [`finish`](Self::finish), and reports each peak, QRS complex or not.
+    pub fn finish_judged(&mut self, on_peak: &mut impl FnMut(Judged)) {
         if let Some(leader) = self.leader.take() {
             self.waiting.push(leader);
         }
         while !self.waiting.is_empty() {
-            self.judge(on_beat);
+            self.judge(on_peak);
         }
     }
 
     /// Samples taken in so far.
     pub fn count(&self) -> i64 {
         self.features.count()
+    }
+
+    /// Every peak whose middle lies before this index was judged.
+    pub fn judged_to(&self) -> i64 {
+        // The newest sample may turn out to be a peak.
+        let waiting = self.waiting.first().or(self.leader.as_ref()).map_or(i64::MAX, |c| c.index);
+        waiting.min(self.count() - 1) - self.features.delay()
     }
 
     /// Share of flutter-like waves among the last ones, 0 to 1; above one half no beats are reported.
@@ -298,6 +329,11 @@ impl QrsDetector {
         let last = self.count() - 1;
         let from = last - self.rate as i64;
         (from >= 0).then(|| self.features.mean_energy(from, last) / self.qrs_level.max(5.0 * FLOOR_MV))
+    }
+
+    /// Level of the peaks that are no QRS complexes over that of those that are, 0 to 1.
+    pub fn noise_share(&self) -> f32 {
+        (self.noise_level / self.qrs_level.max(FLOOR_MV)).min(1.0)
     }
 
     /// Whether a loaded state has the right shape.
@@ -339,9 +375,9 @@ impl QrsDetector {
     }
 
     /// Judges the candidates whose time has come.
-    fn judge_due(&mut self, now: i64, on_beat: &mut impl FnMut(QrsBeat)) {
+    fn judge_due(&mut self, now: i64, on_peak: &mut impl FnMut(Judged)) {
         while self.waiting.first().is_some_and(|first| now >= self.judged_at(first.index)) {
-            self.judge(on_beat);
+            self.judge(on_peak);
         }
     }
 
@@ -361,7 +397,7 @@ impl QrsDetector {
     }
 
     /// Takes the oldest candidate and accepts or rejects it.
-    fn judge(&mut self, on_beat: &mut impl FnMut(QrsBeat)) {
+    fn judge(&mut self, on_peak: &mut impl FnMut(Judged)) {
         let c = self.waiting.remove(0);
         let mut enough = FLOOR_MV;
         if self.starting(c.index) {
@@ -372,11 +408,15 @@ impl QrsDetector {
             enough = enough.max(START_SHARE * seen.max(self.qrs_level).min(3.0 * self.qrs_level));
         }
         let odds = self.log_odds(c);
-        if odds > 0.0 && c.energy > enough {
-            self.accept(c, odds, on_beat);
+        let (log_odds, beat) = if odds > 0.0 && c.energy > enough {
+            // In flutter no wave is a QRS complex, whatever speaks for it.
+            self.accept(c, odds).map_or((-SUREST, None), |beat| (odds, Some(beat)))
         } else {
             self.reject(c);
-        }
+            (odds.min(0.0), None)
+        };
+        let middle = c.index - self.features.delay();
+        on_peak(Judged { middle, log_odds: log_odds.clamp(-SUREST, SUREST), beat });
     }
 
     /// Natural logarithm of the odds that a candidate is a QRS complex.
@@ -395,14 +435,15 @@ impl QrsDetector {
             + WEIGHTS[4] * around / c.energy.max(1e-6)
     }
 
-    fn accept(&mut self, c: Candidate, odds: f32, on_beat: &mut impl FnMut(QrsBeat)) {
+    /// Takes a candidate for a QRS complex; yields the beat, if this is no flutter.
+    fn accept(&mut self, c: Candidate, odds: f32) -> Option<QrsBeat> {
         let counted = c.energy.min(LEVEL_LIMIT * self.qrs_level);
         self.qrs_level += LEVEL_WEIGHT * (counted - self.qrs_level);
         self.note_interval(c.index - self.last_peak);
         self.last_peak = c.index;
         self.flutter.wave(c.energy);
         if self.flutter.index() > 0.5 {
-            return;
+            return None;
         }
         let d = self.features.deflection(c.index, (self.last_r + self.len.apart).max(0), self.polarity);
         let (up, down) = if d.height >= 0.0 { (d.height, d.opposite) } else { (d.opposite, -d.height) };
@@ -410,7 +451,7 @@ impl QrsDetector {
         self.last_r = d.index;
         let doubt = DOUBT.1 * (self.noise_level / self.qrs_level - DOUBT.0).max(0.0);
         let confidence = 1.0 / (1.0 + expf(doubt - odds));
-        on_beat(QrsBeat { sample_index: d.index, amplitude: d.height, confidence });
+        Some(QrsBeat { sample_index: d.index, amplitude: d.height, confidence })
     }
 
     fn reject(&mut self, c: Candidate) {

@@ -23,17 +23,23 @@ pub fn data_folder() -> Option<PathBuf> {
 
 /// Reads the first lead of a record.
 pub fn read(folder: &Path, name: &str) -> Record {
+    read_lead(folder, name, 0)
+}
+
+/// Reads one lead of a record.
+pub fn read_lead(folder: &Path, name: &str, lead: usize) -> Record {
     let header = std::fs::read_to_string(folder.join(format!("{name}.hea"))).unwrap();
     let lines: Vec<Vec<&str>> = header.lines().map(|l| l.split_whitespace().collect()).collect();
     let (leads, rate, count) =
         (number(lines[0][1]) as usize, number(lines[0][2]), number(lines[0][3]) as usize);
-    let spec = &lines[1];
+    let spec = &lines[1 + lead];
     let gain = number(spec[2].split('(').next().unwrap());
     let zero = spec[2].split_once('(').map_or(spec[4], |(_, z)| z.trim_end_matches(')'));
     let bytes = std::fs::read(folder.join(spec[0])).unwrap();
     let counts: fn(&[u8], usize) -> i32 = if spec[1] == "212" { format_212 } else { format_16 };
-    let mv =
-        (0..count).map(|i| ((f64::from(counts(&bytes, i * leads)) - number(zero)) / gain) as f32).collect();
+    let mv = (0..count)
+        .map(|i| ((f64::from(counts(&bytes, i * leads + lead)) - number(zero)) / gain) as f32)
+        .collect();
     let (beats, flutter) =
         annotations(&std::fs::read(folder.join(format!("{name}.atr"))).unwrap(), count as i64);
     Record { name: name.into(), rate, mv, beats, flutter }

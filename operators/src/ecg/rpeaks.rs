@@ -8,14 +8,12 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::qrs::{QrsBeat, QrsDetector};
+use super::leads::{Lead, weigh};
+use super::qrs::QrsDetector;
 use crate::filter::dispatch::Far;
 use crate::operator::{Operator, Output, Spec, StateError, defaults, load_state, params, save_state};
 use crate::params::{Bound, ParamError};
-use crate::signal::time::nearest;
-use crate::signal::{
-    Beat, BeatKind, ChannelId, Epoch, EventTime, Kind, Missing, Reading, Readings, Run, Span,
-};
+use crate::signal::{Beat, ChannelId, Epoch, EventTime, Kind, Missing, Reading, Readings, Run, Span};
 
 /// Parameters of `rpeaks`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
@@ -41,31 +39,10 @@ const MERIT_WEIGHT: f32 = 0.1;
 const MERIT_MARGIN: f32 = 0.15;
 /// Beats of two leads closer together than this are one heart beat.
 const SAME_BEAT: Span = Span::from_micros(150_000);
-/// How long beats of leads that are not in use are kept for a change of lead.
+/// How long peaks of leads that are not in use are kept for a change of lead.
 const KEEP: Span = Span::seconds_const(3);
 /// The longest time between two samples, at 100 Hz.
 const ONE_SAMPLE: Span = Span::from_micros(10_000);
-/// Beats kept per lead: three seconds at 300 a minute, with room.
-const KEPT_MAX: usize = 32;
-
-/// One lead with its detector.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-struct Lead {
-    channel: ChannelId,
-    detector: QrsDetector,
-    rate: f64,
-    /// Time just after the last sample.
-    end: EventTime,
-    /// How well it detects, 0 to 1.
-    merit: f32,
-    /// Recent beats, by time.
-    beats: Vec<Beat>,
-    /// Whether it had samples in this epoch.
-    present: bool,
-    /// Confidence summed over the beats settled in this epoch, and their number.
-    confidence: f32,
-    settled: u32,
-}
 
 /// What `rpeaks` knows of a patient.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -81,60 +58,6 @@ struct RPeaks {
     lead: Option<ChannelId>,
     leads_max: usize,
     state: State,
-}
-
-impl Lead {
-    fn new(run: &Run<'_>) -> Self {
-        Self {
-            channel: run.channel,
-            detector: QrsDetector::new(run.rate),
-            rate: run.rate.get(),
-            end: run.start,
-            merit: 0.5,
-            beats: Vec::with_capacity(KEPT_MAX),
-            present: false,
-            confidence: 0.0,
-            settled: 0,
-        }
-    }
-
-    fn take(&mut self, run: &Run<'_>) {
-        let before = self.detector.count();
-        let Self { detector, beats, rate, channel, confidence, settled, .. } = self;
-        detector.push(run.raw, &mut |b: QrsBeat| {
-            keep(beats, *channel, time_of(b.sample_index - before, *rate, run.start), b);
-            *confidence += b.confidence;
-            *settled += 1;
-        });
-        self.present = true;
-        self.end = run.time_of(run.raw.len());
-    }
-
-    /// Settles what still waits, since a gap follows, and gives all recent beats.
-    fn finished(&mut self) -> Vec<Beat> {
-        let (count, end) = (self.detector.count(), self.end);
-        let Self { detector, beats, rate, channel, .. } = self;
-        detector
-            .finish(&mut |b: QrsBeat| keep(beats, *channel, time_of(b.sample_index - count, *rate, end), b));
-        std::mem::take(beats)
-    }
-
-    fn sound(&self) -> bool {
-        self.channel.row().kind == Kind::Ecg && self.detector.sound() && self.beats.len() <= KEPT_MAX
-    }
-}
-
-/// Time of the sample `offset` after (or before) the one at `origin`.
-fn time_of(offset: i64, rate: f64, origin: EventTime) -> EventTime {
-    origin + Span::from_micros(nearest(offset as f64 * 1e6 / rate))
-}
-
-fn keep(beats: &mut Vec<Beat>, channel: ChannelId, time: EventTime, b: QrsBeat) {
-    if beats.len() == KEPT_MAX {
-        beats.remove(0);
-    }
-    let QrsBeat { amplitude, confidence, .. } = b;
-    beats.push(Beat { kind: BeatKind::Qrs, channel, time, amplitude, confidence });
 }
 
 impl RPeaks {
@@ -167,15 +90,14 @@ impl RPeaks {
             }
             leads.insert(at, Lead::new(run));
         } else if run.reset || leads[at].rate != run.rate.get() {
-            let beats = leads[at].finished();
-            leads[at] = Lead { beats, ..Lead::new(run) };
+            leads[at].restart(run);
         }
         leads[at].take(run);
     }
 
     /// Moves the merit of each lead towards the confidence of its beats in this epoch. A lead that is silent while
     /// another one beats has none; while all are silent nothing is learned.
-    fn weigh(&mut self, out: &Readings) {
+    fn grade(&mut self, out: &Readings) {
         let any = self.state.leads.iter().any(|l| l.settled > 0);
         for l in self.state.leads.iter_mut().filter(|l| l.present && any) {
             let confidence = if l.settled > 0 { l.confidence / l.settled as f32 } else { 0.0 };
@@ -188,31 +110,41 @@ impl RPeaks {
         }
     }
 
-    /// The lead for the beats to come: the one in use unless it is gone or clearly worse than another.
+    /// The lead for the beats to come: the one in use unless it is gone, or another one is clearly better now or
+    /// in the long run.
     fn choose(&self) -> Option<ChannelId> {
         let present = || self.state.leads.iter().filter(|l| l.present);
         // Of equal leads the first one wins, so the order of the table decides.
         let best = present().reduce(|a, b| if b.merit > a.merit { b } else { a });
         let used = present().find(|l| Some(l.channel) == self.state.chosen);
-        match (used, best) {
-            (Some(u), Some(b)) if b.merit <= u.merit + MERIT_MARGIN => Some(u.channel),
-            (_, Some(b)) => Some(b.channel),
-            _ => self.state.chosen,
+        let Some(best) = best else { return self.state.chosen };
+        let as_good = |l: &&Lead| best.merit <= l.merit + MERIT_MARGIN;
+        let Some(used) = used.or_else(|| present().find(as_good)) else { return Some(best.channel) };
+        if best.merit > used.merit + MERIT_MARGIN {
+            return Some(best.channel);
         }
+        let surest = present().filter(as_good).fold(used, |a, b| if b.surer_than(a) { b } else { a });
+        Some(surest.channel)
     }
 
-    /// Writes the beats of the lead in use that come after the last one written.
+    /// Writes what the lead in use, and where it doubts another one, settles after the last beat written.
     fn write(&mut self, out: &mut Readings) {
         let State { leads, chosen, written } = &mut self.state;
-        let Some(lead) = leads.iter().find(|l| Some(l.channel) == *chosen) else { return };
-        for beat in &lead.beats {
+        let Some(at) = leads.iter().position(|l| Some(l.channel) == *chosen) else { return };
+        let others = (0..leads.len()).filter(|&o| o != at && leads[o].present);
+        let other = others.reduce(|a, b| if leads[b].merit > leads[a].merit { b } else { a });
+        let tell = |beat: Beat| {
             let new = written.is_none_or(|(channel, time)| {
                 beat.time > if channel == beat.channel { time } else { time + SAME_BEAT }
             });
             if new {
                 *written = Some((beat.channel, beat.time));
-                out.beats.push(*beat);
+                out.beats.push(beat);
             }
+        };
+        match other.map(|o| leads.get_disjoint_mut([at, o])) {
+            Some(Ok([lead, other])) => lead.decide(Some(other), tell),
+            _ => leads[at].decide(None, tell),
         }
     }
 
@@ -238,7 +170,7 @@ impl Operator for RPeaks {
         // Event time has leapt: what waited would be told long after it happened.
         self.state.leads.retain(|l| l.end + Span::EPOCH >= epoch.start);
         for l in &mut self.state.leads {
-            (l.present, l.confidence, l.settled) = (false, 0.0, 0);
+            l.begin();
         }
         for run in epoch.runs.iter().filter(|r| r.channel.row().kind == Kind::Ecg) {
             self.take(run);
@@ -246,28 +178,26 @@ impl Operator for RPeaks {
         // A lead that has stopped settles at once: whatever comes next stands beyond a gap that is not bridged.
         for l in &mut self.state.leads {
             if !l.present || l.end + l.channel.row().hold + ONE_SAMPLE < epoch.end() {
-                l.beats = l.finished();
+                l.stop();
             }
         }
         // What the lead in use has settled is written before another lead may take over: nothing is lost between.
         self.write(out);
-        self.weigh(out);
+        self.grade(out);
+        weigh(&mut self.state.leads);
         self.state.chosen = self.choose();
         self.write(out);
         self.report(epoch, out);
         let oldest = epoch.end() - KEEP;
         self.state.leads.retain(|l| l.present);
         for l in &mut self.state.leads {
-            l.beats.retain(|b| b.time > oldest);
+            l.forget(oldest);
         }
     }
 
     fn far(&self, _next: EventTime, to: &mut Far) {
         to.add(&self.state.leads[..]);
-        for Lead { detector, beats, .. } in &self.state.leads {
-            detector.far(to);
-            to.add(&beats[..]);
-        }
+        self.state.leads.iter().for_each(|l| l.far(to));
     }
 
     fn save(&self, out: &mut Vec<u8>) {
@@ -294,8 +224,10 @@ pub static SPEC: Spec = Spec {
         prominence over the 0.6 s around, and whether a beat is due. T waves, P waves and bursts of noise fail the \
         prominence; an overdue beat needs less. R waves of either polarity are placed at the main deflection. Smooth, \
         restless waves (flutter, fibrillation) are counted in flutter_index and yield no beats above one half: very \
-        fast, sine-like ventricular tachycardia can look the same. With lead = \"auto\" the beats are those of the \
-        lead with the most confident detections, with hysteresis; a change of lead neither doubles nor drops a beat. \
+        fast, sine-like ventricular tachycardia can look the same. With lead = \"auto\" the lead speaks that \
+        errs least, by its own odds and where it shows nothing while another one is sure, with hysteresis; where it is \
+        not sure itself another lead is heard, by as much as it can be trusted, and may take a beat away or lend one \
+        of its own. A change of lead neither doubles nor drops a beat. \
         Leads sampled below 100 Hz or above 1000 Hz are not used.",
     reads: &[Kind::Ecg],
     writes: &[
