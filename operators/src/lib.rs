@@ -17,6 +17,7 @@ pub mod filter;
 pub mod spectrum;
 pub mod window;
 
+pub mod alarm;
 pub mod ecg;
 pub mod ppg;
 pub mod pressure;

@@ -2,7 +2,7 @@
 //! In: nothing. Out: the cards that configuration, documents and the conformance tests loop over.
 
 use crate::operator::Spec;
-use crate::{ecg, ppg, pressure, quality, respiration, spectrum, trend};
+use crate::{alarm, ecg, ppg, pressure, quality, respiration, spectrum, trend};
 
 /// All operators, in graph order.
 pub static OPERATORS: &[&Spec] = &[
@@ -15,6 +15,7 @@ pub static OPERATORS: &[&Spec] = &[
     &respiration::resp_rate_wave::SPEC,
     &spectrum::band_power::SPEC,
     &spectrum::window_spectrum::SPEC,
+    &alarm::alarm_evidence::SPEC,
     &trend::trend::SPEC,
 ];
 
