@@ -18,7 +18,7 @@ pub const FAULTS: &[Fault] = &[
     Fault {
         name: "disk_full",
         rows: &["T9"],
-        what: "the archive's disk of 32 MiB fills up, and later has space again: the archive goes on by itself",
+        what: "the archive's disk of 128 MiB fills up, and later has space again: the archive goes on by itself",
         proof: "no space left, as the system says; the service says so too",
         run: full,
     },
@@ -38,7 +38,7 @@ impl Small {
     fn mount() -> Result<Self, String> {
         let dir = tempfile::Builder::new().prefix("auscult-disk-").tempdir().expect("temporary folder");
         let mut mount = Command::new("mount");
-        mount.args(["-t", "tmpfs", "-o", "size=32m", "tmpfs"]).arg(dir.path());
+        mount.args(["-t", "tmpfs", "-o", "size=128m", "tmpfs"]).arg(dir.path());
         let output = mount.output().expect("mount");
         let said = String::from_utf8_lossy(&output.stderr);
         if output.status.success() {
