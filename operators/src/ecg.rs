@@ -5,6 +5,7 @@ mod leads;
 pub mod qrs;
 pub mod qrs_features;
 pub mod qrs_flutter;
+mod qrs_odds;
 
 pub mod heart_rate;
 pub mod rpeaks;

@@ -33,7 +33,7 @@ const DOUBT_PEAKS: f32 = 200.0;
 /// Another lead must have less than this share of the risk, which is doubt times noise, before it takes over.
 const RISK_SHARE: f32 = 0.5;
 /// Less doubt, or noise, than this is as good as none.
-const DOUBT_MARGIN: f32 = 0.000_5;
+const DOUBT_MARGIN: f32 = 0.002;
 const NOISE_MARGIN: f32 = 0.05;
 /// Noise of a lead of which nothing is known.
 const NOISE_AT_FIRST: f32 = 0.2;

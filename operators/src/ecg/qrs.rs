@@ -11,11 +11,12 @@
 use std::cell::RefCell;
 use std::ops::Range;
 
-use libm::{expf, logf};
+use libm::expf;
 use serde::{Deserialize, Serialize};
 
 use super::qrs_features::{Ahead, BLOCK, Compute, Features};
 use super::qrs_flutter::FlutterWatch;
+use super::qrs_odds::{Evidence, FLOOR_MV};
 use crate::filter::dispatch::{Far, widest};
 use crate::signal::Hertz;
 
@@ -38,21 +39,11 @@ const START_S: f64 = 2.0;
 const START_SHARE: f32 = 0.45;
 /// The span around a candidate that it must stand out of, in seconds before and after.
 const AROUND_S: (f64, f64) = (0.35, 0.25);
-/// Weights of the log odds: constant, ln(energy / QRS level), ln(noise level / QRS level),
-/// ln(time since the last beat / RR), mean energy around / energy. From logistic regressions on the peaks of both
-/// leads of the MIT-BIH development records, half by half of the patients, rounded: the figures hardly move when a
-/// weight is changed by a tenth.
-const WEIGHTS: [f32; 5] = [9.0, 3.0, -0.8, 2.0, -12.5];
-/// A peak with more of its own energy around it than this share is noise, whatever else speaks for it.
-const AROUND_LIMIT: f32 = 0.65;
-/// A peak with less than this share of the QRS level is no beat, however overdue one is: in complete heart block the
-/// P waves go on alone and must not pass for QRS complexes.
-const LEAST_SHARE: f32 = 0.2;
+/// Beats after which the bumps of QRS complexes are known.
+const BUMPS_AFTER: u64 = 3;
 /// Where the noise level is above this share of the QRS level, each further unit takes so much from the log odds
 /// that the confidence tells of (the decision stays, as poor leads would lose their beats).
 const DOUBT: (f32, f32) = (0.4, 10.0);
-/// Less slope energy than this is no QRS complex, in mV: it is reached by a deflection of about 0.05 mV.
-const FLOOR_MV: f32 = 0.012;
 /// Weight of one beat in the QRS level and of one rejected peak in the noise level.
 const LEVEL_WEIGHT: f32 = 0.125;
 /// One beat counts in the QRS level at most this much above it, so that an artefact does not blind the detector.
@@ -148,6 +139,8 @@ pub struct QrsDetector {
     waiting: Vec<Candidate>,
     qrs_level: f32,
     noise_level: f32,
+    /// Bumps of QRS complexes.
+    bump_levels: [f32; 3],
     /// Last intervals in samples, as a ring, and their median.
     intervals: [f32; 8],
     interval_count: u64,
@@ -190,6 +183,7 @@ impl QrsDetector {
             waiting: Vec::with_capacity(WAITING),
             qrs_level: 0.0,
             noise_level: 0.0,
+            bump_levels: [0.0; 3],
             intervals: [0.0; 8],
             interval_count: 0,
             rr: (0.8 * fs) as f32,
@@ -407,32 +401,41 @@ impl QrsDetector {
             }
             enough = enough.max(START_SHARE * seen.max(self.qrs_level).min(3.0 * self.qrs_level));
         }
-        let odds = self.log_odds(c);
+        let middle = c.index - self.features.delay();
+        let bumps = self.features.bumps(middle);
+        let odds = self.log_odds(c, bumps);
         let (log_odds, beat) = if odds > 0.0 && c.energy > enough {
             // In flutter no wave is a QRS complex, whatever speaks for it.
+            self.learn_bumps(bumps);
             self.accept(c, odds).map_or((-SUREST, None), |beat| (odds, Some(beat)))
         } else {
             self.reject(c);
             (odds.min(0.0), None)
         };
-        let middle = c.index - self.features.delay();
         on_peak(Judged { middle, log_odds: log_odds.clamp(-SUREST, SUREST), beat });
     }
 
     /// Natural logarithm of the odds that a candidate is a QRS complex.
-    fn log_odds(&self, c: Candidate) -> f32 {
+    fn log_odds(&self, c: Candidate, bumps: [f32; 3]) -> f32 {
         let to = (c.index + self.len.around.1).min(self.count() - 1);
-        let around = self.features.mean_energy(c.index - self.len.around.0, to);
-        let due = ((c.index - self.last_peak) as f32 / self.rr).clamp(0.1, 2.0);
-        if around > AROUND_LIMIT * c.energy || c.energy < LEAST_SHARE * self.qrs_level {
-            return f32::NEG_INFINITY;
+        Evidence {
+            energy: c.energy,
+            qrs_level: self.qrs_level,
+            noise_level: self.noise_level,
+            around: self.features.mean_energy(c.index - self.len.around.0, to),
+            due: (c.index - self.last_peak) as f32 / self.rr,
+            bumps: (self.interval_count >= BUMPS_AFTER).then_some((bumps, self.bump_levels)),
         }
-        let level = self.qrs_level.max(FLOOR_MV);
-        WEIGHTS[0]
-            + WEIGHTS[1] * logf(c.energy.max(1e-6) / level)
-            + WEIGHTS[2] * logf((self.noise_level + 1e-4) / level)
-            + WEIGHTS[3] * logf(due)
-            + WEIGHTS[4] * around / c.energy.max(1e-6)
+        .log_odds()
+    }
+
+    fn learn_bumps(&mut self, bumps: [f32; 3]) {
+        for (level, bump) in self.bump_levels.iter_mut().zip(bumps) {
+            *level = match *level {
+                0.0 => bump,
+                _ => *level + LEVEL_WEIGHT * (bump.min(LEVEL_LIMIT * level.max(1e-3)) - *level),
+            };
+        }
     }
 
     /// Takes a candidate for a QRS complex; yields the beat, if this is no flutter.
@@ -457,7 +460,9 @@ impl QrsDetector {
     fn reject(&mut self, c: Candidate) {
         self.noise_level += LEVEL_WEIGHT * (c.energy.min(self.qrs_level) - self.noise_level);
         if c.index - self.last_peak > self.len.lull && c.energy < self.qrs_level {
+            let before = self.qrs_level.max(FLOOR_MV);
             self.qrs_level += 0.5 * LEVEL_WEIGHT * (c.energy - self.qrs_level);
+            self.bump_levels.iter_mut().for_each(|b| *b *= self.qrs_level / before);
         }
     }
 

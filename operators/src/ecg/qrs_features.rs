@@ -26,6 +26,12 @@ const WIDE_S: f64 = 0.120;
 const ENERGY_S: f64 = 0.120;
 /// How much of the past the rings hold, in seconds.
 pub(super) const HISTORY_S: f64 = 1.02;
+/// Half the widths of the middle and of the whole of a bump, for three sizes from a narrow wave of a QRS complex to one
+/// wider than any, in seconds; and half the span in which the greatest is looked for.
+const BUMPS_S: [(f64, f64); 3] = [(0.014, 0.039), (0.022, 0.061), (0.039, 0.100)];
+const BUMP_SEARCH_S: f64 = 0.070;
+/// Most entries that bumps are made of, at the highest rate.
+const BUMP_LINE: usize = 342;
 /// Half the span in which the R wave is looked for around the peak of slope energy, in seconds.
 const SEARCH_S: f64 = 0.080;
 /// Most samples that the R wave is looked for among, and most that are summed for each, at the highest rate.
@@ -339,6 +345,23 @@ impl Features {
         Deflection { index, height: sign * height, opposite }
     }
 
+    /// The greatest bump of each size near the middle of a peak, in mV: the mean of its middle less that of its sides.
+    /// What slopes as a QRS complex does, but is lower or wider, shows here.
+    pub fn bumps(&self, middle: i64) -> [f32; BUMPS_S.len()] {
+        let samples = |s: f64| (s * self.rate) as usize;
+        let sizes = BUMPS_S.map(|(inner, outer)| (samples(inner), samples(outer)));
+        let reach = sizes[BUMPS_S.len() - 1].1;
+        let last = self.count - 1;
+        let first = middle - (samples(BUMP_SEARCH_S) + reach) as i64 - 1;
+        let to = (first + 2 * (samples(BUMP_SEARCH_S) + reach) as i64 + 2).min(last + 1);
+        let mut line = [0; BUMP_LINE];
+        let line = &mut line[..((to - first).max(0) as usize).min(BUMP_LINE)];
+        for (i, sum) in line.iter_mut().enumerate() {
+            *sum = self.sum((first + i as i64).max(-1));
+        }
+        widest(Bumps { line, reach, sizes })
+    }
+
     /// Sums of the samples up to `half` before and after each one from `from` on.
     fn sums_around(&self, from: i64, half: i64, out: &mut [i32]) {
         let width = 2 * half as usize + 1;
@@ -361,6 +384,37 @@ impl Features {
     #[inline]
     fn energy_sum(&self, i: i64) -> u32 {
         self.energies[i as usize & (self.energies.len() - 1)]
+    }
+}
+
+/// The greatest bumps in a line of sums.
+struct Bumps<'a> {
+    line: &'a [i32],
+    /// Entries on either side that the bumps reach to.
+    reach: usize,
+    sizes: [(usize, usize); BUMPS_S.len()],
+}
+
+impl Kernel for Bumps<'_> {
+    type Out = [f32; BUMPS_S.len()];
+    #[inline(always)]
+    fn run(self) -> Self::Out {
+        let Self { line, reach, sizes } = self;
+        let n = line.len().saturating_sub(2 * reach + 1);
+        sizes.map(|(inner, outer)| {
+            let from = |at: usize| &line[at..at + n];
+            let (far_before, before) = (from(reach - outer), from(reach - inner));
+            let (after, far_after) = (from(reach + 1 + inner), from(reach + 1 + outer));
+            let (middle, sides) = (1.0 / (2 * inner + 1) as f32, 0.5 / (outer - inner).max(1) as f32);
+            // Floats that are not negative have the order of their bits, and integers go side by side.
+            let mut most = 0;
+            for i in 0..n {
+                let within = after[i].wrapping_sub(before[i]) as f32;
+                let whole = far_after[i].wrapping_sub(far_before[i]) as f32;
+                most = most.max((within * middle - (whole - within) * sides).abs().to_bits());
+            }
+            f32::from_bits(most) / STEPS
+        })
     }
 }
 
