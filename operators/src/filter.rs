@@ -14,6 +14,6 @@ pub mod lanes;
 pub use cascade::{Cascade, CascadeState, Precision};
 pub use conditioning::{BandPass, Conditioning, cascade_for};
 pub use counts::values_of_counts;
-pub use design::{Band, DesignError, Section, butterworth, notch};
+pub use design::{Band, DesignError, Section, butterworth, chebyshev1, chebyshev2, elliptic, notch};
 pub use dispatch::Width;
 pub use lanes::{Job, filter_many};

@@ -1,6 +1,6 @@
-//! Designs Butterworth and notch filters as second-order sections. In: order, edge frequencies and sampling
-//! rate in hertz. Out: sections with coefficients in double precision, paired and ordered as
-//! `scipy.signal.butter(..., output="sos")` and `scipy.signal.iirnotch` give them.
+//! Designs Butterworth, Chebyshev, elliptic and notch filters as second-order sections. In: order, edge frequencies and
+//! sampling rate in hertz, ripple and attenuation in decibels. Out: sections with coefficients in double precision, paired
+//! and ordered as `butter`, `cheby1`, `cheby2` and `ellip` of scipy.signal with `output="sos"`, and `iirnotch`, give them.
 //!
 //! Sources: the analogue prototype, its band transformations and the bilinear transform with prewarping are
 //! those of Oppenheim and Schafer, Discrete-Time Signal Processing, 3rd ed., sections 7.2 and appendix B; the
@@ -9,16 +9,26 @@
 //! Where two poles lie equally near the unit circle (a band centred on a quarter of the rate) the order of
 //! sections is open.
 
+mod prototype;
+mod zpk;
+
 use num_complex::Complex;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::signal::Hertz;
+use zpk::{TWICE, Zpk};
 
 type C = Complex<f64>;
 
 /// The highest order that is designed; beyond it double precision no longer places the poles well.
 pub const MAX_ORDER: usize = 16;
+
+/// The least ripple or attenuation that is designed, in decibels.
+pub const MIN_LOSS_DB: f64 = 1e-4;
+
+/// The greatest ripple or attenuation that is designed, in decibels: ten times what 32-bit samples can show is enough.
+pub const MAX_LOSS_DB: f64 = 160.0;
 
 /// One second-order section: `y = b0 x + b1 x' + b2 x" - a1 y' - a2 y"`.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -66,6 +76,22 @@ pub enum DesignError {
     Quality {
         /// The factor asked for.
         found: f64,
+    },
+    /// A ripple or an attenuation is out of range, or the attenuation is not above the ripple.
+    #[error("loss of {found} dB is not above {above} and up to {MAX_LOSS_DB} dB")]
+    Loss {
+        /// The loss, in decibels.
+        found: f64,
+        /// It must lie above this, in decibels.
+        above: f64,
+    },
+    /// A filter of finite length cannot have this many samples.
+    #[error("{found} samples are not what it needs: {need}")]
+    Taps {
+        /// How many there are.
+        found: usize,
+        /// What would do.
+        need: &'static str,
     },
     /// A cascade has no section, or too many.
     #[error("{found} sections are not in 1..={limit}")]
@@ -130,22 +156,102 @@ pub fn magnitude(sections: &[Section], frequency: Hertz, rate: Hertz) -> f64 {
 /// assert!(butterworth(2, Band::HighPass(Hertz(200.0)), Hertz(360.0)).is_err());
 /// ```
 pub fn butterworth(order: usize, band: Band, rate: Hertz) -> Result<Vec<Section>, DesignError> {
-    if order == 0 || order > MAX_ORDER {
-        return Err(DesignError::Order { found: order });
-    }
+    check_order(order)?;
+    sections(prototype::butterworth(order), band, rate)
+}
+
+/// A Chebyshev filter of the first kind: equal ripple where it lets through, of `ripple_db` at the edges.
+///
+/// # Errors
+/// [`DesignError`] for an order, an edge or a ripple that no filter has.
+///
+/// ```
+/// use auscult_operators::filter::{Band, chebyshev1, design::magnitude};
+/// use auscult_operators::signal::Hertz;
+/// let s = chebyshev1(3, 1.0, Band::LowPass(Hertz(40.0)), Hertz(250.0)).unwrap();
+/// assert!((magnitude(&s, Hertz(40.0), Hertz(250.0)) - 10f64.powf(-1.0 / 20.0)).abs() < 1e-9);
+/// ```
+pub fn chebyshev1(
+    order: usize,
+    ripple_db: f64,
+    band: Band,
+    rate: Hertz,
+) -> Result<Vec<Section>, DesignError> {
+    check_order(order)?;
+    check_loss(ripple_db, 0.0)?;
+    sections(prototype::chebyshev1(order, ripple_db), band, rate)
+}
+
+/// A Chebyshev filter of the second kind: flat where it lets through, `attenuation_db` down from the edges on.
+///
+/// # Errors
+/// [`DesignError`] for an order, an edge or an attenuation that no filter has.
+///
+/// ```
+/// use auscult_operators::filter::{Band, chebyshev2, design::magnitude};
+/// use auscult_operators::signal::Hertz;
+/// let s = chebyshev2(5, 40.0, Band::LowPass(Hertz(40.0)), Hertz(250.0)).unwrap();
+/// assert!((magnitude(&s, Hertz(40.0), Hertz(250.0)) - 0.01).abs() < 1e-9);
+/// ```
+pub fn chebyshev2(
+    order: usize,
+    attenuation_db: f64,
+    band: Band,
+    rate: Hertz,
+) -> Result<Vec<Section>, DesignError> {
+    check_order(order)?;
+    check_loss(attenuation_db, 0.0)?;
+    sections(prototype::chebyshev2(order, attenuation_db), band, rate)
+}
+
+/// An elliptic filter: equal ripple on both sides, the steepest of its order. At the edges it is `ripple_db` down.
+///
+/// # Errors
+/// [`DesignError`] for an order, an edge, a ripple or an attenuation that no filter has.
+///
+/// ```
+/// use auscult_operators::filter::{Band, design::magnitude, elliptic};
+/// use auscult_operators::signal::Hertz;
+/// let s = elliptic(4, 0.5, 60.0, Band::LowPass(Hertz(40.0)), Hertz(250.0)).unwrap();
+/// assert!(magnitude(&s, Hertz(80.0), Hertz(250.0)) <= 0.001 * (1.0 + 1e-9));
+/// ```
+pub fn elliptic(
+    order: usize,
+    ripple_db: f64,
+    attenuation_db: f64,
+    band: Band,
+    rate: Hertz,
+) -> Result<Vec<Section>, DesignError> {
+    check_order(order)?;
+    check_loss(ripple_db, 0.0)?;
+    check_loss(attenuation_db, ripple_db)?;
+    sections(prototype::elliptic(order, ripple_db, attenuation_db), band, rate)
+}
+
+fn check_order(order: usize) -> Result<(), DesignError> {
+    if order == 0 || order > MAX_ORDER { Err(DesignError::Order { found: order }) } else { Ok(()) }
+}
+
+fn check_loss(found: f64, above: f64) -> Result<(), DesignError> {
+    let inside = found >= MIN_LOSS_DB && found > above && found <= MAX_LOSS_DB;
+    if inside { Ok(()) } else { Err(DesignError::Loss { found, above: above.max(MIN_LOSS_DB) }) }
+}
+
+/// From the prototype to the band, to the rate, to sections.
+fn sections(low_pass: Zpk, band: Band, rate: Hertz) -> Result<Vec<Section>, DesignError> {
     let analogue = match band {
-        Band::LowPass(edge) => prototype(order).low_pass(warp(edge, rate, 0.0)?),
-        Band::HighPass(edge) => prototype(order).high_pass(warp(edge, rate, 0.0)?),
+        Band::LowPass(edge) => low_pass.low_pass(warp(edge, rate, 0.0)?),
+        Band::HighPass(edge) => low_pass.high_pass(warp(edge, rate, 0.0)?),
         Band::BandPass(low, high) => {
             let (low_w, high_w) = (warp(low, rate, 0.0)?, warp(high, rate, low.get())?);
-            prototype(order).band_pass(low_w, high_w)
+            low_pass.band_pass(low_w, high_w)
         }
         Band::BandStop(low, high) => {
             let (low_w, high_w) = (warp(low, rate, 0.0)?, warp(high, rate, low.get())?);
-            prototype(order).band_stop(low_w, high_w)
+            low_pass.band_stop(low_w, high_w)
         }
     };
-    Ok(pair(analogue.bilinear()))
+    Ok(zpk::pair(analogue.bilinear()))
 }
 
 /// A notch that removes one frequency; its width between the half-power points is `frequency / quality`.
@@ -177,148 +283,10 @@ fn inside(edge: Hertz, rate: Hertz, above: f64) -> Result<(), DesignError> {
     if found > above && found < below { Ok(()) } else { Err(DesignError::Edge { found, above, below }) }
 }
 
-/// Twice the rate at which the bilinear transform is taken; any value does, as warping undoes it.
-const TWICE: f64 = 4.0;
-
 /// The analogue frequency that the bilinear transform maps onto `edge`.
 fn warp(edge: Hertz, rate: Hertz, above: f64) -> Result<f64, DesignError> {
     inside(edge, rate, above)?;
     Ok(TWICE * libm::tan(std::f64::consts::PI * edge.get() / rate.get()))
-}
-
-/// Zeros, poles and gain.
-struct Zpk {
-    zeros: Vec<C>,
-    poles: Vec<C>,
-    gain: f64,
-}
-
-/// Butterworth's low-pass of edge 1: poles evenly spaced on the left half of the unit circle.
-fn prototype(order: usize) -> Zpk {
-    let n = order as f64;
-    let pole = |k: usize| {
-        let angle = std::f64::consts::PI * (2.0 * k as f64 + 1.0 - n) / (2.0 * n);
-        // The middle pole of an odd order is real; the angle is then exactly zero.
-        C::new(-libm::cos(angle), -libm::sin(angle))
-    };
-    Zpk { zeros: Vec::new(), poles: (0..order).map(pole).collect(), gain: 1.0 }
-}
-
-/// The square root with the non-negative real part.
-fn sqrt(c: C) -> C {
-    let size = c.norm_sqr().sqrt();
-    let re = ((size + c.re) / 2.0).max(0.0).sqrt();
-    let im = ((size - c.re) / 2.0).max(0.0).sqrt();
-    // The larger part is the exact one; the other follows from the product re * im = c.im / 2.
-    if re >= im {
-        C::new(re, if re > 0.0 { c.im / (2.0 * re) } else { 0.0 })
-    } else {
-        let im = if c.im < 0.0 { -im } else { im };
-        C::new(c.im / (2.0 * im), im)
-    }
-}
-
-fn product(of: &[C], map: impl Fn(C) -> C) -> C {
-    of.iter().fold(C::new(1.0, 0.0), |p, &c| p * map(c))
-}
-
-impl Zpk {
-    fn low_pass(self, w: f64) -> Zpk {
-        let gain = self.poles.iter().fold(self.gain, |g, _| g * w);
-        Zpk { zeros: Vec::new(), poles: self.poles.iter().map(|p| p * w).collect(), gain }
-    }
-
-    fn high_pass(self, w: f64) -> Zpk {
-        let gain = self.gain / product(&self.poles, |p| -p).re;
-        let zeros = vec![C::new(0.0, 0.0); self.poles.len()];
-        Zpk { zeros, poles: self.poles.iter().map(|p| C::new(w, 0.0) / p).collect(), gain }
-    }
-
-    fn band_pass(self, low: f64, high: f64) -> Zpk {
-        let width = high - low;
-        let gain = self.poles.iter().fold(self.gain, |g, _| g * width);
-        let poles = split(self.poles.iter().map(|p| p * (width / 2.0)), low * high);
-        Zpk { zeros: vec![C::new(0.0, 0.0); self.poles.len()], poles, gain }
-    }
-
-    fn band_stop(self, low: f64, high: f64) -> Zpk {
-        let gain = self.gain / product(&self.poles, |p| -p).re;
-        let half = C::new((high - low) / 2.0, 0.0);
-        let centre = (low * high).sqrt();
-        let poles = split(self.poles.iter().map(|p| half / p), low * high);
-        let zeros = self.poles.iter().flat_map(|_| [C::new(0.0, centre), C::new(0.0, -centre)]).collect();
-        Zpk { zeros, poles, gain }
-    }
-
-    /// s = TWICE * (z - 1) / (z + 1); zeros at infinity land on z = -1.
-    fn bilinear(self) -> Zpk {
-        let two = C::new(TWICE, 0.0);
-        let gain = self.gain * (product(&self.zeros, |z| two - z) / product(&self.poles, |p| two - p)).re;
-        let map = |c: &C| (two + c) / (two - c);
-        let mut zeros: Vec<C> = self.zeros.iter().map(map).collect();
-        zeros.resize(self.poles.len(), C::new(-1.0, 0.0));
-        Zpk { zeros, poles: self.poles.iter().map(map).collect(), gain }
-    }
-}
-
-/// Each root `p` of the scaled prototype becomes the two roots of `s² - 2 p s + centre²`.
-fn split(roots: impl Iterator<Item = C>, centre_squared: f64) -> Vec<C> {
-    roots
-        .flat_map(|p| {
-            let d = sqrt(p * p - centre_squared);
-            [p + d, p - d]
-        })
-        .collect()
-}
-
-/// Roots of a real polynomial: one of each conjugate pair, and the real ones.
-fn halve(roots: &[C]) -> Vec<C> {
-    let real = |c: &C| c.im.abs() <= 100.0 * f64::EPSILON * c.norm_sqr().sqrt();
-    let mut half: Vec<C> = roots.iter().filter(|c| !real(c) && c.im > 0.0).copied().collect();
-    half.extend(roots.iter().filter(|c| real(c)).map(|c| C::new(c.re, 0.0)));
-    half
-}
-
-fn is_real(c: &C) -> bool {
-    c.im == 0.0
-}
-
-/// Takes out the element of the least cost among those that `fit`.
-fn take(from: &mut Vec<C>, fit: impl Fn(&C) -> bool, cost: impl Fn(&C) -> f64) -> Option<C> {
-    let best =
-        (0..from.len()).filter(|&i| fit(&from[i])).fold(None, |best: Option<usize>, i| match best {
-            Some(b) if cost(&from[b]) <= cost(&from[i]) => best,
-            _ => Some(i),
-        })?;
-    Some(from.remove(best))
-}
-
-/// Pairs poles with the zeros nearest to them, from the pole nearest the unit circle on; that one comes last.
-fn pair(zpk: Zpk) -> Vec<Section> {
-    let (mut zeros, mut poles) = (halve(&zpk.zeros), halve(&zpk.poles));
-    if zpk.poles.len() % 2 == 1 {
-        // An odd order: one section is of first order, padded with a root at zero.
-        poles.push(C::new(0.0, 0.0));
-        zeros.push(C::new(0.0, 0.0));
-    }
-    let edge = |c: &C| (1.0 - c.norm_sqr().sqrt()).abs();
-    let mut sections = Vec::with_capacity(zpk.poles.len().div_ceil(2));
-    while let Some(p1) = take(&mut poles, |_| true, edge) {
-        let near = |z: &C| (z - p1).norm_sqr();
-        let reals = |of: &[C]| of.iter().filter(|c| is_real(c)).count();
-        // A complex pole must leave the last real zeros to the last real poles.
-        let spare = is_real(&p1) || reals(&zeros) != 1 || reals(&poles) != 1;
-        let p2 = if is_real(&p1) { take(&mut poles, is_real, edge).unwrap_or_default() } else { p1.conj() };
-        let z1 = take(&mut zeros, |z| spare || !is_real(z), near).unwrap_or_default();
-        let z2 = if is_real(&z1) { take(&mut zeros, is_real, near).unwrap_or_default() } else { z1.conj() };
-        let (z_sum, z_product, p_sum, p_product) = (z1 + z2, z1 * z2, p1 + p2, p1 * p2);
-        sections.push(Section { b: [1.0, -z_sum.re, z_product.re], a: [-p_sum.re, p_product.re] });
-    }
-    sections.reverse();
-    if let Some(first) = sections.first_mut() {
-        first.b = first.b.map(|b| b * zpk.gain);
-    }
-    sections
 }
 
 #[cfg(test)]
@@ -366,5 +334,12 @@ mod tests {
         assert_eq!(butterworth(0, Band::LowPass(Hertz(8.0)), rate), Err(DesignError::Order { found: 0 }));
         assert!(notch(Hertz(10.0), 0.0, rate).is_err());
         assert!(notch(Hertz(50.0), 30.0, rate).is_err());
+        let low = Band::LowPass(Hertz(8.0));
+        for (ripple, attenuation) in [(0.0, 40.0), (1.0, 1.0), (40.0, 1.0), (1.0, 161.0), (f64::NAN, 40.0)] {
+            assert!(elliptic(4, ripple, attenuation, low, rate).is_err(), "{ripple} {attenuation}");
+        }
+        let e = chebyshev2(4, -3.0, low, rate).unwrap_err();
+        assert_eq!(e.to_string(), "loss of -3 dB is not above 0.0001 and up to 160 dB");
+        assert!(chebyshev1(17, 1.0, low, rate).is_err());
     }
 }
