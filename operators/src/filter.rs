@@ -10,6 +10,7 @@ pub mod counts;
 pub mod design;
 pub mod dispatch;
 pub mod lanes;
+pub mod mains;
 
 pub use cascade::{Cascade, CascadeState, Precision};
 pub use conditioning::{BandPass, Conditioning, cascade_for};
@@ -17,3 +18,4 @@ pub use counts::values_of_counts;
 pub use design::{Band, DesignError, Section, butterworth, chebyshev1, chebyshev2, elliptic, notch};
 pub use dispatch::Width;
 pub use lanes::{Job, filter_many};
+pub use mains::{MainsCanceller, MainsState};
