@@ -4,6 +4,7 @@
 //! Reading order: [`design`] (what a filter is), [`cascade`] (what runs, and its state), [`lanes`] (how many
 //! channels run at once), [`dispatch`] (which instructions), [`conditioning`] (which filter a channel gets).
 
+pub mod baseline;
 pub mod cascade;
 pub mod conditioning;
 pub mod counts;
@@ -12,6 +13,7 @@ pub mod dispatch;
 pub mod lanes;
 pub mod mains;
 
+pub use baseline::{Baseline, BaselineState};
 pub use cascade::{Cascade, CascadeState, Precision};
 pub use conditioning::{BandPass, Conditioning, cascade_for};
 pub use counts::values_of_counts;
