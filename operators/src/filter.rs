@@ -15,6 +15,7 @@ pub mod dispatch;
 pub mod fir;
 pub mod lanes;
 pub mod mains;
+pub mod median;
 pub mod resample;
 
 pub use baseline::{Baseline, BaselineState};
@@ -25,4 +26,5 @@ pub use design::{Band, DesignError, Section, butterworth, chebyshev1, chebyshev2
 pub use dispatch::Width;
 pub use lanes::{Job, filter_many};
 pub use mains::{MainsCanceller, MainsState};
+pub use median::{Hampel, HampelState, MedianState, RunningMedian};
 pub use resample::{ResampleState, Resampler};
