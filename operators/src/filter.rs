@@ -20,7 +20,7 @@ pub mod resample;
 
 pub use baseline::{Baseline, BaselineState};
 pub use cascade::{Cascade, CascadeState, Precision};
-pub use conditioning::{BandPass, Conditioning, cascade_for};
+pub use conditioning::{BandPass, Conditioning, Family, cascade_for};
 pub use counts::values_of_counts;
 pub use design::{Band, DesignError, Section, butterworth, chebyshev1, chebyshev2, elliptic, notch};
 pub use dispatch::Width;

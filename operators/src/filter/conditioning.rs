@@ -8,7 +8,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::cascade::{Cascade, MAX_SECTIONS, Precision};
-use super::design::{Band, Section, butterworth, notch};
+use super::design::{
+    Band, DesignError, MAX_LOSS_DB, MIN_LOSS_DB, Section, butterworth, chebyshev2, elliptic, notch,
+};
 use crate::params::{Bound, ParamError};
 use crate::signal::{Hertz, Kind};
 
@@ -48,7 +50,7 @@ pub struct Conditioning {
     pub band_pass: BTreeMap<String, BandPass>,
 }
 
-/// A Butterworth band-pass for one kind of channel.
+/// A band-pass for one kind of channel: Butterworth's, unless `family` says otherwise.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct BandPass {
@@ -58,12 +60,38 @@ pub struct BandPass {
     pub low_hz: f64,
     /// Upper edge, Hz; a channel whose rate is not above twice this is left as it is.
     pub high_hz: f64,
+    /// What the filter is like, and what its edges mean.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub family: Family,
+    /// Loss that is allowed within the band, dB: for `elliptic`, and only for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ripple_db: Option<f64>,
+    /// Loss outside of the band, dB: for `chebyshev2` and `elliptic`, and only for them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attenuation_db: Option<f64>,
     /// Which sections run in double precision.
     #[serde(default)]
     pub precision: Sections,
     /// What the filter takes the past before the first sample to have been.
     #[serde(default)]
     pub start: Start,
+}
+
+/// What a filter is like.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Family {
+    /// Flat within the band; half the power is lost at the edges.
+    #[default]
+    Butterworth,
+    /// Flat within the band; from the edges on outwards all of `attenuation_db` is lost.
+    Chebyshev2,
+    /// The steepest: `ripple_db` is lost within the band at most, and at its edges.
+    Elliptic,
+}
+
+fn is_default(family: &Family) -> bool {
+    *family == Family::default()
 }
 
 /// Which sections run in double precision.
@@ -128,6 +156,13 @@ const BAND_PASS_ORDER: Bound =
     Bound { name: "band_pass.order", min: 1.0, max: MAX_SECTIONS as f64, unit: "" };
 const BAND_PASS_LOW: Bound = hz("band_pass.low_hz", 0.01, 1000.0);
 const BAND_PASS_HIGH: Bound = hz("band_pass.high_hz", 0.01, 2000.0);
+const BAND_PASS_RIPPLE: Bound = Bound { name: "band_pass.ripple_db", min: 0.01, max: 6.0, unit: "dB" };
+const BAND_PASS_ATTENUATION: Bound =
+    Bound { name: "band_pass.attenuation_db", min: 10.0, max: 120.0, unit: "dB" };
+
+// What a user may ask for can be designed.
+const _: () = assert!(BAND_PASS_RIPPLE.min >= MIN_LOSS_DB && BAND_PASS_ATTENUATION.max <= MAX_LOSS_DB);
+const _: () = assert!(BAND_PASS_RIPPLE.max < BAND_PASS_ATTENUATION.min);
 
 impl Conditioning {
     /// Lets parameters inside their bounds through.
@@ -171,15 +206,50 @@ impl Conditioning {
                 let found = format!("band_pass.{kind} goes from {} to {} Hz", band.low_hz, band.high_hz);
                 return Err(ParamError::Shape(found));
             }
+            band.check_losses(kind)?;
         }
         Ok(())
     }
 }
 
 impl BandPass {
-    fn cascade(&self, rate: Hertz) -> Option<Cascade> {
+    /// A family has its losses, and no others: one that would do nothing is a mistake.
+    fn check_losses(&self, kind: &str) -> Result<(), ParamError> {
+        let ripples = self.family == Family::Elliptic;
+        let attenuates = self.family != Family::Butterworth;
+        for (bound, found, needed) in [
+            (&BAND_PASS_RIPPLE, self.ripple_db, ripples),
+            (&BAND_PASS_ATTENUATION, self.attenuation_db, attenuates),
+        ] {
+            match found {
+                Some(value) if needed => {
+                    bound.check(value)?;
+                }
+                None if !needed => {}
+                _ => {
+                    let so = if needed { "needs" } else { "has no" };
+                    let name = bound.name.trim_start_matches("band_pass.");
+                    let found = format!("band_pass.{kind} of family {:?} {so} {name}", self.family);
+                    return Err(ParamError::Shape(found.to_lowercase()));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn sections(&self, rate: Hertz) -> Result<Vec<Section>, DesignError> {
         let band = Band::BandPass(Hertz(self.low_hz), Hertz(self.high_hz));
-        let sections = butterworth(self.order, band, rate).ok()?;
+        // A loss that is not there is zero, which no filter has.
+        let (ripple, attenuation) = (self.ripple_db.unwrap_or(0.0), self.attenuation_db.unwrap_or(0.0));
+        match self.family {
+            Family::Butterworth => butterworth(self.order, band, rate),
+            Family::Chebyshev2 => chebyshev2(self.order, attenuation, band, rate),
+            Family::Elliptic => elliptic(self.order, ripple, attenuation, band, rate),
+        }
+    }
+
+    fn cascade(&self, rate: Hertz) -> Option<Cascade> {
+        let sections = self.sections(rate).ok()?;
         let cascade = match self.precision {
             Sections::Needed => Cascade::new(sections, rate),
             Sections::Double => Cascade::with_precision(sections, rate, |_| Precision::Double),
@@ -287,6 +357,50 @@ mod tests {
             let p: Conditioning = serde_json::from_str(&text.replacen(from, to, 1)).unwrap();
             assert!(p.check().unwrap_err().to_string().contains(why), "{why}");
         }
+    }
+
+    #[test]
+    fn a_band_may_be_of_another_family() {
+        let rate = Hertz(250.0);
+        let with = |more: &str| -> Conditioning {
+            let text = r#"{"band_pass": {"ecg": {"order": 4, "low_hz": 0.5, "high_hz": 40.0 MORE}}}"#;
+            serde_json::from_str(&text.replace("MORE", more)).unwrap()
+        };
+        let gain = |p: &Conditioning, f: f64| {
+            let c = cascade_for(Kind::Ecg, rate, p).unwrap();
+            assert_eq!(c.sections().len(), 4);
+            -20.0 * libm::log10(magnitude(c.sections(), Hertz(f), rate))
+        };
+        // Losses in decibels at the upper edge, beyond it, and within the band.
+        for (more, at_edge, beyond, within) in [
+            ("", 3.01, 20.0, 0.01),
+            (r#", "family": "butterworth""#, 3.01, 20.0, 0.01),
+            (r#", "family": "chebyshev2", "attenuation_db": 50"#, 50.0, 49.99, 3.0),
+            (r#", "family": "elliptic", "ripple_db": 0.5, "attenuation_db": 40"#, 0.5, 39.99, 0.51),
+        ] {
+            let p = with(more);
+            assert!(p.check().is_ok(), "{more}");
+            assert!((gain(&p, 40.0) - at_edge).abs() < 0.01, "{more}: {}", gain(&p, 40.0));
+            assert!(gain(&p, 75.0) > beyond, "{more}: {}", gain(&p, 75.0));
+            assert!((-1e-9..within).contains(&gain(&p, 8.0)), "{more}: {}", gain(&p, 8.0));
+            let again: Conditioning = serde_json::from_str(&serde_json::to_string(&p).unwrap()).unwrap();
+            assert_eq!(again, p);
+        }
+        // A file that names no family is written as it was.
+        assert!(!serde_json::to_string(&with("")).unwrap().contains("family"));
+        for (more, why) in [
+            (r#", "family": "chebyshev2""#, "needs attenuation_db"),
+            (r#", "family": "elliptic", "attenuation_db": 40"#, "needs ripple_db"),
+            (r#", "family": "chebyshev2", "attenuation_db": 40, "ripple_db": 1"#, "has no ripple_db"),
+            (r#", "ripple_db": 1"#, "has no ripple_db"),
+            (r#", "family": "elliptic", "ripple_db": 7, "attenuation_db": 40"#, "ripple_db is 7"),
+            (r#", "family": "chebyshev2", "attenuation_db": 500"#, "attenuation_db is 500"),
+        ] {
+            let e = with(more).check().unwrap_err().to_string();
+            assert!(e.contains(why), "{more}: {e}");
+        }
+        let wrong = r#"{"order": 2, "low_hz": 1, "high_hz": 2, "family": "bessel"}"#;
+        assert!(serde_json::from_str::<BandPass>(wrong).is_err());
     }
 
     #[test]
