@@ -1,5 +1,6 @@
 //! Chebyshev and elliptic designs against scipy: every coefficient, the worst one counts.
-//! In: golden values made by reference/make_filter_reference.py. Out: failures that name the design and the coefficient.
+//! In: golden values made by reference/make_filter_reference.py. Out: failures that name the design and the
+//! coefficient.
 #![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
 
 use auscult_operators::filter::{Band, DesignError, Section, chebyshev1, chebyshev2, elliptic};
@@ -42,7 +43,8 @@ impl Design {
     }
 }
 
-/// Worst difference of a coefficient: of the gain relative to itself, of the rest relative to the larger of it and one.
+/// Worst difference of a coefficient: of the gain relative to itself, of the rest relative to the larger of it and
+/// one.
 fn worst(found: &[Section], expected: &[[f64; 5]]) -> f64 {
     assert_eq!(found.len(), expected.len());
     let mut worst = 0.0f64;

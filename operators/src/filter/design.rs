@@ -1,6 +1,7 @@
-//! Designs Butterworth, Chebyshev, elliptic and notch filters as second-order sections. In: order, edge frequencies and
-//! sampling rate in hertz, ripple and attenuation in decibels. Out: sections with coefficients in double precision, paired
-//! and ordered as `butter`, `cheby1`, `cheby2` and `ellip` of scipy.signal with `output="sos"`, and `iirnotch`, give them.
+//! Designs Butterworth, Chebyshev, elliptic and notch filters as second-order sections. In: order, edge frequencies
+//! and sampling rate in hertz, ripple and attenuation in decibels. Out: sections with coefficients in double
+//! precision, paired and ordered as `butter`, `cheby1`, `cheby2` and `ellip` of scipy.signal with `output="sos"`, and
+//! `iirnotch`, give them.
 //!
 //! Sources: the analogue prototype, its band transformations and the bilinear transform with prewarping are
 //! those of Oppenheim and Schafer, Discrete-Time Signal Processing, 3rd ed., sections 7.2 and appendix B; the
@@ -93,6 +94,10 @@ pub enum DesignError {
         /// What would do.
         need: &'static str,
     },
+    /// The edges lie so near to each other, to zero or to half the rate that rounding leaves no steady filter; or a
+    /// coefficient is no number.
+    #[error("edges too near to each other, to zero or to half the rate for double precision, or no number")]
+    Precision,
     /// A cascade has no section, or too many.
     #[error("{found} sections are not in 1..={limit}")]
     Sections {
@@ -104,6 +109,12 @@ pub enum DesignError {
 }
 
 impl Section {
+    /// Whether its coefficients are numbers and its poles inside the unit circle.
+    fn is_sound(&self) -> bool {
+        let [a1, a2] = self.a;
+        self.b.iter().all(|b| b.is_finite()) && a2.abs() < 1.0 && a1.abs() < 1.0 + a2
+    }
+
     /// Gain for a constant input.
     pub fn gain_at_zero(&self) -> f64 {
         (self.b[0] + self.b[1] + self.b[2]) / (1.0 + self.a[0] + self.a[1])
@@ -251,7 +262,8 @@ fn sections(low_pass: Zpk, band: Band, rate: Hertz) -> Result<Vec<Section>, Desi
             low_pass.band_stop(low_w, high_w)
         }
     };
-    Ok(zpk::pair(analogue.bilinear()))
+    let all = zpk::pair(analogue.bilinear());
+    if all.iter().all(Section::is_sound) { Ok(all) } else { Err(DesignError::Precision) }
 }
 
 /// A notch that removes one frequency; its width between the half-power points is `frequency / quality`.
@@ -323,6 +335,50 @@ mod tests {
                 assert!(magnitude(&s, Hertz(stop), rate) < 2e-3, "{band:?} order {order}");
             }
         }
+    }
+
+    /// What is designed is a filter, or there is none: no coefficient but numbers, no pole outside.
+    #[test]
+    fn whatever_is_asked_for_is_sound_or_refused() {
+        let (mut designed, mut refused) = (0, 0);
+        // Numbers, and both poles inside the unit circle.
+        let good = |s: &Section| {
+            let all = [s.b[0], s.b[1], s.b[2], s.a[0], s.a[1]];
+            all.iter().all(|c| c.is_finite()) && s.a[1].abs() < 1.0 && s.a[0].abs() < 1.0 + s.a[1]
+        };
+        let mut ask = |order: usize, band: Band, rate: Hertz| {
+            for (ripple, loss) in [(1e-4, 160.0), (0.5, 40.0), (9.999, 10.0), (159.9, 160.0)] {
+                for s in [
+                    butterworth(order, band, rate),
+                    chebyshev1(order, ripple, band, rate),
+                    chebyshev2(order, loss, band, rate),
+                    elliptic(order, ripple, loss, band, rate),
+                ] {
+                    let Ok(s) = s else {
+                        refused += 1;
+                        continue;
+                    };
+                    designed += 1;
+                    assert!(s.iter().all(good), "{order} {band:?} {ripple} {loss}: {s:?}");
+                }
+            }
+        };
+        for rate in [1e-3, 1.0, 250.0, 1e9] {
+            for part in [1e-300, 1e-12, 1e-6, 0.01, 0.25, 0.4999, 0.499_999_999_999] {
+                for wide in [1.0 + 1e-12, 1.001, 1.9, 1e6] {
+                    let (low, high) = (Hertz(part * rate), Hertz(part * wide * rate));
+                    for order in [1, 2, 7, 16] {
+                        ask(order, Band::LowPass(low), Hertz(rate));
+                        ask(order, Band::HighPass(low), Hertz(rate));
+                        ask(order, Band::BandPass(low, high), Hertz(rate));
+                        ask(order, Band::BandStop(low, high), Hertz(rate));
+                    }
+                }
+            }
+        }
+        assert!(designed > 5_000 && refused > 1_000, "{designed} {refused}");
+        let near = Band::BandPass(Hertz(49.999_999_999), Hertz(50.0));
+        assert_eq!(elliptic(16, 0.5, 40.0, near, Hertz(100.000_000_1)), Err(DesignError::Precision));
     }
 
     #[test]

@@ -1,9 +1,9 @@
 //! Filters of finite length: what runs, and its state. Designs are in [`window`], [`equiripple`] and [`smooth`],
-//! instantaneous amplitude in [`envelope`]. In: coefficients, samples in the channel's unit. Out: as many samples in the
-//! same unit.
+//! instantaneous amplitude in [`envelope`]. In: coefficients, samples in the channel's unit. Out: as many samples in
+//! the same unit.
 //!
-//! Each output is a sum in double precision from the newest sample to the oldest, neither fused nor in another order, so
-//! any cut of the input, any number of lanes and every width of instructions give the same bits. It goes wide along
+//! Each output is a sum in double precision from the newest sample to the oldest, neither fused nor in another order,
+//! so any cut of the input, any number of lanes and every width of instructions give the same bits. It goes wide along
 //! time: sixteen outputs are the lanes of each operation, which serves one channel as well as many.
 
 pub mod envelope;
@@ -51,10 +51,11 @@ impl Fir {
     /// A filter of these coefficients, that of the newest sample first.
     ///
     /// # Errors
-    /// [`DesignError::Taps`] for none, or more than [`MAX_TAPS`].
+    /// [`DesignError::Taps`] for none, or more than [`MAX_TAPS`]; [`DesignError::Precision`] for one that is no
+    /// number.
     pub fn new(taps: Vec<f64>) -> Result<Self, DesignError> {
         check_taps(taps.len(), 1)?;
-        Ok(Self { taps })
+        if taps.iter().all(|h| h.is_finite()) { Ok(Self { taps }) } else { Err(DesignError::Precision) }
     }
 
     /// Its coefficients, that of the newest sample first.
@@ -93,7 +94,8 @@ impl Fir {
         self.filter_at(Width::best(), state, input, output);
     }
 
-    /// As [`Fir::filter`] with instructions of a given width; one that this machine lacks falls back to the build's own.
+    /// As [`Fir::filter`] with instructions of a given width; one that this machine lacks falls back to the build's
+    /// own.
     pub fn filter_at(&self, width: Width, state: &mut FirState, input: &[f32], output: &mut [f32]) {
         self.each_block(width, state, input, output, |_, sums, out| {
             for (y, sum) in out.iter_mut().zip(sums) {

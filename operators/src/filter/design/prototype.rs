@@ -2,8 +2,7 @@
 //! In: order, ripple and attenuation in decibels. Out: zeros, poles and gain. No units.
 //!
 //! Sources: Oppenheim and Schafer, appendix B (Butterworth and Chebyshev); Orfanidis, Lecture Notes on Elliptic
-//! Filter Design (2006), sections 2 to 4: the elliptic functions by Landen's transformation, the modulus by the degree
-//! equation, zeros and poles by equations 56 to 65.
+//! Filter Design (2006), the elliptic functions by Landen's transformation, the modulus by the degree equation.
 
 use num_complex::Complex;
 

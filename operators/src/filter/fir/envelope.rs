@@ -1,6 +1,6 @@
 //! Instantaneous amplitude: the length of the signal and its Hilbert transform, taken as two sides of a right angle.
-//! In: samples of a narrow band in the channel's unit. Out: as many amplitudes in the same unit, half the transformer's
-//! length late.
+//! In: samples of a narrow band in the channel's unit. Out: as many amplitudes in the same unit, half the
+//! transformer's length late.
 //!
 //! Source: Oppenheim and Schafer, Discrete-Time Signal Processing, 3rd ed., section 12.4. The amplitude is right for
 //! frequencies that the transformer passes whole; a level counts as amplitude, so take it off first.

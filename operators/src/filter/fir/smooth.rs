@@ -1,8 +1,8 @@
 //! Savitzky and Golay's filters: the value or a derivative of the polynomial that fits a window best.
-//! In: window and position in samples, degree, which derivative, seconds between samples. Out: a filter with coefficients
-//! as `scipy.signal.savgol_coeffs` gives them; a derivative is in the unit per second to its power.
+//! In: window and position in samples, degree, which derivative, seconds between samples. Out: a filter with
+//! coefficients as `scipy.signal.savgol_coeffs` gives them; a derivative is in the unit per second to its power.
 //!
-//! Source: Gorry, Anal Chem 1990;62:570: weights by Gram polynomials, for any position in the window (equations 9 to 11).
+//! Source: Gorry, Anal Chem 1990;62:570: weights by Gram polynomials, for any position in the window.
 
 use super::{Fir, check_taps};
 use crate::filter::design::DesignError;
@@ -14,8 +14,8 @@ pub const MAX_DEGREE: usize = 10;
 /// polynomial is read: the output is `window - 1 - position` samples late. `derivative` zero is the value itself.
 ///
 /// # Errors
-/// [`DesignError::Taps`] for a window that is even, too long, or not longer than the degree, for a position outside of it,
-/// for a degree above [`MAX_DEGREE`] or a derivative above the degree, and for a step that is not positive.
+/// [`DesignError::Taps`] for a window that is even, too long, or not longer than the degree, for a position outside
+/// of it, for a degree above [`MAX_DEGREE`] or a derivative above the degree, and for a step that is not positive.
 ///
 /// ```
 /// use auscult_operators::filter::fir::{FirState, smooth::savitzky_golay};
@@ -41,7 +41,8 @@ pub fn savitzky_golay(
         && step_s > 0.0
         && step_s.is_finite();
     if !fits {
-        let need = "an odd window above the degree, up to 10, which is no less than the derivative, and a position in it";
+        let need =
+            "an odd window above the degree (10 at most, and no less than the derivative), a place in it";
         return Err(DesignError::Taps { found: window, need });
     }
     let half = (window / 2) as f64;

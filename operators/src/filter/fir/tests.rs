@@ -97,6 +97,7 @@ fn an_envelope_follows_a_swelling_tone() {
 fn faults_are_named() {
     let rate = Hertz(250.0);
     let low = Band::LowPass(Hertz(20.0));
+    assert_eq!(Fir::new(vec![1.0, f64::NAN]), Err(DesignError::Precision));
     assert!(Fir::new(vec![]).is_err() && Fir::new(vec![0.0; 1025]).is_err());
     assert!(by_window(20, Band::HighPass(Hertz(20.0)), Window::Hann, rate).is_err());
     assert!(by_window(20, Band::LowPass(Hertz(125.0)), Window::Hann, rate).is_err());

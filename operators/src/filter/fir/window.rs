@@ -1,8 +1,8 @@
 //! Designs filters of linear phase by window, and Hilbert transformers. In: number of coefficients, edges and rate in
 //! hertz, a window. Out: a filter with coefficients as `scipy.signal.firwin` gives them.
 //!
-//! Source: Oppenheim and Schafer, Discrete-Time Signal Processing, 3rd ed., sections 7.5 and 12.4. The gain is made one
-//! where the band is: at zero, at half the rate, or in its middle.
+//! Source: Oppenheim and Schafer, Discrete-Time Signal Processing, 3rd ed., sections 7.5 and 12.4. The gain is made
+//! one where the band is: at zero, at half the rate, or in its middle.
 
 use super::{Fir, check_taps};
 use crate::filter::design::{Band, DesignError};
@@ -142,8 +142,8 @@ pub(in crate::filter) fn low_pass(taps: usize, edge: f64, window: Window) -> Vec
     all
 }
 
-/// A Hilbert transformer: turns every wave back by a quarter, a cosine into a sine. Gain is one away from zero and half
-/// the rate, nearer to them the more taps there are; its latency is half of `taps - 1` samples.
+/// A Hilbert transformer: turns every wave back by a quarter, a cosine into a sine. Gain is one away from zero and
+/// half the rate, nearer to them the more taps there are; its latency is half of `taps - 1` samples.
 ///
 /// # Errors
 /// [`DesignError::Taps`] for an even number of taps, fewer than three or too many.
