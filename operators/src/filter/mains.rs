@@ -1,15 +1,20 @@
 //! Takes mains hum out of a signal without delay: follows its frequency, and subtracts it and its harmonics.
-//! In: samples in the channel's unit, the nominal frequency of the mains in hertz. Out: as many samples in the same unit,
-//! of latency zero.
+//! In: samples in the channel's unit, the nominal frequency of the mains in hertz. Out: as many samples in the same
+//! unit, of latency zero.
 //!
 //! Sources: Widrow et al., Adaptive noise cancelling, Proc IEEE 1975;63:1692 (a reference in two phases, whose weights
 //! are led by the error: for a steady frequency a notch); Glover, IEEE Trans Acoust 1977;25:484 (its width). The
 //! frequency is the mean turn of the phasor between two moments (Kay, IEEE Trans Acoust 1989;37:1987). Differs from
-//! them: the error is limited before it moves the weights, so that a QRS complex hardly does; and the first weights are
-//! plain means, so that the hum is gone within a second.
+//! them: the error is limited before it moves the weights, so that a QRS complex hardly does; and the first weights
+//! are plain means, so that the hum is gone within a second.
 //!
-//! Limits: between 1.2 Hz below and above the nominal frequency. A frequency that moves by more than 0.01 Hz each
-//! second is followed too late for 30 dB. Where there is next to no hum the last frequency is kept.
+//! Measured on simulated ECG of 250 and 500 Hz, and on 26 records of mitdb (tests/mains_records.rs): of a clean ECG
+//! some 5, at most 10 microvolts RMS are lost; that is also what remains of hum, so 1 mV is 40 dB down and 0.1 mV 23
+//! dB.
+//!
+//! Limits: between 1.2 Hz below and above the nominal frequency. The frequency is known some 0.8 s late: 1 mV of hum
+//! that drifts by 0.01 Hz each second is 34 dB down, by 0.02 Hz 29 dB, by 0.1 Hz 14 dB. Where there is next to no hum
+//! the last frequency is kept.
 
 use num_complex::Complex;
 use serde::{Deserialize, Serialize};
@@ -133,8 +138,8 @@ impl MainsCanceller {
         })
     }
 
-    /// Takes the hum out of one channel's samples; `output` must be as long as `input`, the shorter counts. However the
-    /// samples are cut into calls, the output has the same bits.
+    /// Takes the hum out of one channel's samples; `output` must be as long as `input`, the shorter counts. However
+    /// the samples are cut into calls, the output has the same bits.
     pub fn filter(&self, state: &mut MainsState, input: &[f32], output: &mut [f32]) {
         for (x, y) in input.iter().zip(output) {
             *y = self.step(state, *x);

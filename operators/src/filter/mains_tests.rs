@@ -84,6 +84,21 @@ fn a_drifting_hum_with_harmonics_is_followed() {
 }
 
 #[test]
+fn spikes_of_a_pacemaker_do_not_ring() {
+    for (rate, spike_mv) in [(250.0, 2.0), (500.0, 20.0), (1000.0, 100.0)] {
+        // One sample before each beat of a period that is no multiple of the mains'.
+        let period = libm::round(0.837 * rate) / rate;
+        let clean = |t: f64| {
+            let i = libm::round(t * rate) as i64 % libm::round(period * rate) as i64;
+            ecg(t, period, 0.02) + if i == libm::round(0.2 * rate) as i64 { spike_mv } else { 0.0 }
+        };
+        let (out, _) = run(rate, clean, 40.0, 50.0);
+        let err = rms(&out, rate, 5.0, clean);
+        assert!(err < 0.010, "{rate} Hz, spikes of {spike_mv} mV: {err} mV");
+    }
+}
+
+#[test]
 fn hum_that_comes_later_goes_too() {
     let clean = |t: f64| ecg(t, 0.83, 0.01);
     let hum = |t: f64| if t > 10.0 { libm::sin(std::f64::consts::TAU * 49.6 * t) } else { 0.0 };
