@@ -3,8 +3,8 @@
 //! In: cut-off frequencies in hertz, samples in the channel's canonical unit. Out: samples in the same unit.
 //!
 //! Reading order: [`design`] (what a filter is), [`cascade`] (what runs, and its state), [`lanes`] (how many
-//! channels run at once), [`dispatch`] (which instructions), [`conditioning`] (which filter a channel gets). The others
-//! stand alone.
+//! channels run at once), [`dispatch`] (which instructions), [`conditioning`] (which filter a channel gets). The
+//! others stand alone.
 
 pub mod baseline;
 pub mod cascade;

@@ -9,7 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use super::cascade::{Cascade, MAX_SECTIONS, Precision};
 use super::design::{
-    Band, DesignError, MAX_LOSS_DB, MIN_LOSS_DB, Section, butterworth, chebyshev2, elliptic, notch,
+    Band, DesignError, MAX_LOSS_DB, MIN_LOSS_DB, Section, butterworth, chebyshev1, chebyshev2, elliptic,
+    notch,
 };
 use crate::params::{Bound, ParamError};
 use crate::signal::{Hertz, Kind};
@@ -50,7 +51,8 @@ pub struct Conditioning {
     pub band_pass: BTreeMap<String, BandPass>,
 }
 
-/// A band-pass for one kind of channel: Butterworth's, unless `family` says otherwise.
+/// A band-pass for one kind of channel: Butterworth's, unless `family` says otherwise. A channel for whose rate there
+/// is no such filter is left as it is.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct BandPass {
@@ -63,7 +65,7 @@ pub struct BandPass {
     /// What the filter is like, and what its edges mean.
     #[serde(default, skip_serializing_if = "is_default")]
     pub family: Family,
-    /// Loss that is allowed within the band, dB: for `elliptic`, and only for it.
+    /// Loss that is allowed within the band, dB: for `chebyshev1` and `elliptic`, and only for them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ripple_db: Option<f64>,
     /// Loss outside of the band, dB: for `chebyshev2` and `elliptic`, and only for them.
@@ -84,9 +86,11 @@ pub enum Family {
     /// Flat within the band; half the power is lost at the edges.
     #[default]
     Butterworth,
+    /// Steeper: `ripple_db` is lost within the band at most, and at its edges.
+    Chebyshev1,
     /// Flat within the band; from the edges on outwards all of `attenuation_db` is lost.
     Chebyshev2,
-    /// The steepest: `ripple_db` is lost within the band at most, and at its edges.
+    /// The steepest: `ripple_db` is lost within the band at most, and at its edges, `attenuation_db` outside at least.
     Elliptic,
 }
 
@@ -215,8 +219,8 @@ impl Conditioning {
 impl BandPass {
     /// A family has its losses, and no others: one that would do nothing is a mistake.
     fn check_losses(&self, kind: &str) -> Result<(), ParamError> {
-        let ripples = self.family == Family::Elliptic;
-        let attenuates = self.family != Family::Butterworth;
+        let ripples = matches!(self.family, Family::Chebyshev1 | Family::Elliptic);
+        let attenuates = matches!(self.family, Family::Chebyshev2 | Family::Elliptic);
         for (bound, found, needed) in [
             (&BAND_PASS_RIPPLE, self.ripple_db, ripples),
             (&BAND_PASS_ATTENUATION, self.attenuation_db, attenuates),
@@ -243,6 +247,7 @@ impl BandPass {
         let (ripple, attenuation) = (self.ripple_db.unwrap_or(0.0), self.attenuation_db.unwrap_or(0.0));
         match self.family {
             Family::Butterworth => butterworth(self.order, band, rate),
+            Family::Chebyshev1 => chebyshev1(self.order, ripple, band, rate),
             Family::Chebyshev2 => chebyshev2(self.order, attenuation, band, rate),
             Family::Elliptic => elliptic(self.order, ripple, attenuation, band, rate),
         }
@@ -375,6 +380,7 @@ mod tests {
         for (more, at_edge, beyond, within) in [
             ("", 3.01, 20.0, 0.01),
             (r#", "family": "butterworth""#, 3.01, 20.0, 0.01),
+            (r#", "family": "chebyshev1", "ripple_db": 0.5"#, 0.5, 30.0, 0.51),
             (r#", "family": "chebyshev2", "attenuation_db": 50"#, 50.0, 49.99, 3.0),
             (r#", "family": "elliptic", "ripple_db": 0.5, "attenuation_db": 40"#, 0.5, 39.99, 0.51),
         ] {
@@ -393,6 +399,7 @@ mod tests {
             (r#", "family": "elliptic", "attenuation_db": 40"#, "needs ripple_db"),
             (r#", "family": "chebyshev2", "attenuation_db": 40, "ripple_db": 1"#, "has no ripple_db"),
             (r#", "ripple_db": 1"#, "has no ripple_db"),
+            (r#", "family": "chebyshev1""#, "needs ripple_db"),
             (r#", "family": "elliptic", "ripple_db": 7, "attenuation_db": 40"#, "ripple_db is 7"),
             (r#", "family": "chebyshev2", "attenuation_db": 500"#, "attenuation_db is 500"),
         ] {

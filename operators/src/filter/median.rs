@@ -6,8 +6,8 @@
 //! Signal Process 2016:87 (a sample is an outlier if it lies further from the median than some multiple of the median
 //! distance, times 1.4826 to be a standard deviation for normal noise).
 //!
-//! Nothing is computed but means of two samples, so the bits are the same everywhere. Nothing is allocated once the first
-//! sample is in. State: eight bytes a sample of the window for the median, eight for Hampel's filter.
+//! Nothing is computed but means of two samples, so the bits are the same everywhere. Nothing is allocated once the
+//! first sample is in. State: eight bytes a sample of the window for the median, eight for Hampel's filter.
 
 use serde::{Deserialize, Serialize};
 
@@ -300,7 +300,8 @@ impl HampelState {
     }
 }
 
-/// The median distance from the median, of an odd number of values in order: halves are searched, not distances sorted.
+/// The median distance from the median, of an odd number of values in order: halves are searched, not distances
+/// sorted.
 fn spread(sorted: &[f32]) -> f32 {
     let half = sorted.len() / 2;
     let median = sorted[half];

@@ -1,8 +1,8 @@
-//! Changes the rate of a signal by a ratio of whole numbers. In: samples in the channel's unit at one rate. Out: samples in
-//! the same unit at `up / down` of that rate.
+//! Changes the rate of a signal by a ratio of whole numbers. In: samples in the channel's unit at one rate. Out:
+//! samples in the same unit at `up / down` of that rate.
 //!
-//! Source: Crochiere and Rabiner, Multirate Digital Signal Processing (1983), section 3.3: zeros put in between, a low-pass
-//! below both half rates, and only the outputs that are kept computed. The low-pass is that of
+//! Source: Crochiere and Rabiner, Multirate Digital Signal Processing (1983): zeros put in between, a
+//! low-pass below both half rates, and only the outputs that are kept computed. The low-pass is that of
 //! `scipy.signal.resample_poly`: Kaiser's window of beta 5, ten samples of the slower rate to each side.
 //!
 //! Latency: [`Resampler::latency`]. The sum of each output is in eight parts of fixed order, neither fused nor
@@ -96,8 +96,8 @@ impl Resampler {
         self.half / self.down
     }
 
-    /// Puts what becomes of `input` behind what is in `output`, which does not grow beyond its capacity if that is enough:
-    /// `input.len() * up / down + 1`.
+    /// Puts what becomes of `input` behind what is in `output`, which does not grow beyond its capacity if that is
+    /// enough: `input.len() * up / down + 1`.
     pub fn resample(&self, state: &mut ResampleState, input: &[f32], output: &mut Vec<f32>) {
         let past = self.taps - 1;
         let Some(&first) = input.first() else { return };
