@@ -3,9 +3,13 @@
 
 pub mod band_power;
 pub mod fft;
+pub mod lomb_scargle;
 pub mod low_welch;
+pub mod multitaper;
+pub mod stft;
 pub mod stockham;
 mod stockham_lanes;
+pub mod wavelet;
 pub mod welch;
 pub mod window_spectrum;
 pub mod windowed;

@@ -147,6 +147,7 @@ def write(name, value):
         f.write("\n")
 
 
-write("filter_reference.json", dict(made=MADE, designs=designs(), filters=filters()))
-write("ripple_reference.json", dict(made=MADE, designs=ripple_designs()))
-write("spectrum_reference.json", spectra())
+if __name__ == "__main__":
+    write("filter_reference.json", dict(made=MADE, designs=designs(), filters=filters()))
+    write("ripple_reference.json", dict(made=MADE, designs=ripple_designs()))
+    write("spectrum_reference.json", spectra())
