@@ -8,6 +8,7 @@ pub mod qrs_flutter;
 mod qrs_odds;
 
 pub mod heart_rate;
+pub mod hrv;
 pub mod rpeaks;
 
 #[cfg(test)]
@@ -23,4 +24,4 @@ mod rpeaks_records;
 use crate::operator::Spec;
 
 /// The cards of this family, in graph order.
-pub static SPECS: &[&Spec] = &[&rpeaks::SPEC, &heart_rate::SPEC];
+pub static SPECS: &[&Spec] = &[&rpeaks::SPEC, &heart_rate::SPEC, &hrv::SPEC];

@@ -9,6 +9,7 @@ pub static OPERATORS: &[&Spec] = &[
     &quality::signal_quality::SPEC,
     &ecg::rpeaks::SPEC,
     &ecg::heart_rate::SPEC,
+    &ecg::hrv::SPEC,
     &ppg::pulse_peaks::SPEC,
     &ppg::pulse_rate::SPEC,
     &pressure::abp_beats::SPEC,
