@@ -19,6 +19,7 @@ pub mod window;
 
 pub mod alarm;
 pub mod ecg;
+pub mod eeg;
 pub mod ppg;
 pub mod pressure;
 pub mod quality;

@@ -3,6 +3,7 @@
 
 use crate::operator::Spec;
 use crate::{alarm, ecg, ppg, pressure, quality, respiration, spectrum, trend};
+use crate::{ecg, eeg, ppg, pressure, quality, respiration, spectrum, trend};
 
 /// All operators, in graph order.
 pub static OPERATORS: &[&Spec] = &[
@@ -14,6 +15,9 @@ pub static OPERATORS: &[&Spec] = &[
     &ppg::pulse_rate::SPEC,
     &pressure::abp_beats::SPEC,
     &respiration::resp_rate_wave::SPEC,
+    &eeg::eeg_spectrum::SPEC,
+    &eeg::burst_suppression::SPEC,
+    &eeg::aeeg::SPEC,
     &spectrum::band_power::SPEC,
     &spectrum::window_spectrum::SPEC,
     &alarm::alarm_evidence::SPEC,
