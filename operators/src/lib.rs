@@ -20,6 +20,7 @@ pub mod window;
 pub mod alarm;
 pub mod ecg;
 pub mod eeg;
+pub mod motion;
 pub mod ppg;
 pub mod pressure;
 pub mod quality;

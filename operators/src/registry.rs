@@ -4,6 +4,7 @@
 use crate::operator::Spec;
 use crate::{alarm, ecg, ppg, pressure, quality, respiration, spectrum, trend};
 use crate::{ecg, eeg, ppg, pressure, quality, respiration, spectrum, trend};
+use crate::{ecg, eeg, motion, ppg, pressure, quality, respiration, spectrum, trend};
 
 /// All operators, in graph order.
 pub static OPERATORS: &[&Spec] = &[
@@ -21,6 +22,10 @@ pub static OPERATORS: &[&Spec] = &[
     &spectrum::band_power::SPEC,
     &spectrum::window_spectrum::SPEC,
     &alarm::alarm_evidence::SPEC,
+    &motion::activity::SPEC,
+    &motion::posture::SPEC,
+    &motion::fall_suspicion::SPEC,
+    &motion::non_wear::SPEC,
     &trend::trend::SPEC,
 ];
 
