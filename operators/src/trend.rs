@@ -1,11 +1,12 @@
 //! How vital signs move over minutes.
 //! In: the valid value of each quantity, second by second. Out: mean, slope, spread and share of time present.
-//! The family is one operator; it stands alone because it reads values, not waves.
+//! The family stands alone because it reads values, not waves.
 
+pub mod baseline;
 #[allow(clippy::module_inception, reason = "an operator's file bears its name, and so does its family")]
 pub mod trend;
 
 use crate::operator::Spec;
 
 /// The operators of this family, in graph order.
-pub static SPECS: &[&Spec] = &[&trend::SPEC];
+pub static SPECS: &[&Spec] = &[&trend::SPEC, &baseline::SPEC];

@@ -2,7 +2,9 @@
 //! In: one number at a time. Out: the last ones, their mean, or their rank statistics, in the unit they came in.
 //! Saved states hold the logical content, oldest first, so equal states save as equal bytes.
 
+pub mod over_time;
 mod rank;
+pub mod statistics;
 
 pub use rank::{bits, median_in_place, rank_in_place};
 pub(crate) use rank::{from_order, in_order};

@@ -47,6 +47,8 @@ const STILL_SHARE: f32 = 0.8;
 const TOLD: Span = Span::seconds_const(60);
 /// Slower sampling misses falls and blows.
 const RATE_MIN: f64 = 20.0;
+/// Quality of a suspicion, whatever the signal is like after the blow: it was never measured on annotated falls.
+const SUSPICION: f32 = 0.5;
 /// Least quality of the axes to say that nothing happened.
 const QUALITY_MIN: f32 = 0.3;
 
@@ -149,7 +151,11 @@ impl Operator for FallSuspicion {
         let told = self.state.suspected.is_some_and(|at| time - at < TOLD);
         // What was seen stays said, whatever the signal is like now; that nothing was seen needs a signal.
         let value = if told { Ok(1.0) } else { heard.map(|()| 0.0) };
-        let quality = if value.is_err() { 0.0 } else { quality };
+        let quality = match value {
+            Ok(_) if told => SUSPICION,
+            Ok(_) => quality,
+            Err(_) => 0.0,
+        };
         out.push(Reading { name: "fall_suspicion", channel: None, time, window: TOLD, value, quality });
     }
 
@@ -183,7 +189,7 @@ pub static SPEC: Spec = Spec {
         a suspicion: a dropped or thrown sensor looks the same, and a fall that slides, is caught, or after which the \
         patient moves, is not seen. Sensors that end at 2 g cannot show the blow, nor can rates below 50 Hz be \
         trusted to. Thresholds are looser than those of Bourke for young volunteers on the trunk (0.41 g and 3.5 g), as \
-        old people fall more softly; no annotated falls were at hand to measure either.",
+        old people fall more softly; no annotated falls were at hand to measure either, and a suspicion has a quality of one half.",
     reads: &[Kind::Motion],
     writes: &[Output {
         name: "fall_suspicion",
@@ -192,7 +198,7 @@ pub static SPEC: Spec = Spec {
         feeds: "",
     }],
     needs: &["signal_quality"],
-    latency: Span::seconds_const(70),
+    latency: Span::seconds_const(62),
     by_default: true,
     sources: &[
         "Bourke AK, O'Brien JV, Lyons GM. Gait Posture 2007;26:194-199. doi:10.1016/j.gaitpost.2006.09.012 (thresholds)",
