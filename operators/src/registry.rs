@@ -27,6 +27,7 @@ pub static OPERATORS: &[&Spec] = &[
     &motion::fall_suspicion::SPEC,
     &motion::non_wear::SPEC,
     &trend::trend::SPEC,
+    &trend::robust_trend::SPEC,
     &trend::baseline::SPEC,
 ];
 

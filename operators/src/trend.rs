@@ -3,10 +3,11 @@
 //! The family stands alone because it reads values, not waves.
 
 pub mod baseline;
+pub mod robust_trend;
 #[allow(clippy::module_inception, reason = "an operator's file bears its name, and so does its family")]
 pub mod trend;
 
 use crate::operator::Spec;
 
 /// The operators of this family, in graph order.
-pub static SPECS: &[&Spec] = &[&trend::SPEC, &baseline::SPEC];
+pub static SPECS: &[&Spec] = &[&trend::SPEC, &robust_trend::SPEC, &baseline::SPEC];

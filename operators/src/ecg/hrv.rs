@@ -325,8 +325,8 @@ pub static SPEC: Spec = Spec {
         more than a fifth of them left out: in atrial fibrillation or bigeminy there are no normal intervals to \
         speak of. Atrial fibrillation with a small spread passes, and its numbers then say nothing of the autonomic \
         nerves: by this rule, of five-minute windows wholly in atrial fibrillation of ten long records (MIT-BIH AF \
-        database, RR exports) 17 % were said, and 92 % of those wholly out of it. LF and HF: quadratic spline at 4 Hz over \
-        what was left out, Welch with three Hann segments of half \
+        database, RR exports) 17 % were said, and 92 % of those wholly out of it. LF and HF: quadratic spline at 4 Hz \
+        over what was left out, Welch with three Hann segments of half \
         the series, as neurokit2 does; with a hole of more than 5 s there is none. Entropy runs over what was left \
         out as if it had not been there. pNN50 is the share of all intervals, as the Task Force has it. Intervals \
         are as exact as the times of the R waves: below 250 Hz a spread of some ms is that of sampling.",

@@ -175,8 +175,8 @@ impl Operator for BurstSuppression {
 pub static SPEC: Spec = Spec {
     name: "burst_suppression",
     summary: "Share of the last minute in which the EEG was suppressed",
-    description: "A sample is suppressed if it lies in a stretch of at least least_s in which the conditioned EEG stays \
-        within level_uv of zero; the ratio is suppressed time over time heard, in the last minute. Seconds that \
+    description: "A sample is suppressed if it lies in a stretch of at least least_s in which the conditioned EEG \
+        stays within level_uv of zero; the ratio is suppressed time over time heard, in the last minute. Seconds that \
         signal_quality calls flat, saturated or missing are not heard: an EEG flat to the last digit is a loose lead, \
         not a silent brain, which still shows the noise of the amplifier. Noisy seconds are heard, since a burst \
         after silence looks like an artefact; an artefact thus makes the ratio too low, never too high. Nothing is \

@@ -320,8 +320,8 @@ const fn output(name: &'static str, unit: &'static str, summary: &'static str) -
 pub static SPEC: Spec = Spec {
     name: "eeg_spectrum",
     summary: "Spectral edge and median frequency of the EEG, and asymmetry of its two channels",
-    description: "Segments of two seconds that begin a second apart (Hann window, mean taken away) are averaged over the \
-        last 30 s, every 10 s; only those whose two seconds signal_quality finds without fault and that no gap \
+    description: "Segments of two seconds that begin a second apart (Hann window, mean taken away) are averaged over \
+        the last 30 s, every 10 s; only those whose two seconds signal_quality finds without fault and that no gap \
         touches take part. Edge and median are those of the power from 0.5 to 30 Hz, with a straight line inside \
         each half hertz. Asymmetry is the power of eeg_1 less that of eeg_2 over their sum, from 0.5 to 30 Hz and \
         from 8 to 13 Hz; it speaks of the sides of the head only if the two channels lie over them alike, and an \

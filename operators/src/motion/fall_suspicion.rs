@@ -188,8 +188,9 @@ pub static SPEC: Spec = Spec {
         suspicion is thus told some ten seconds after the blow, for a minute, also if the sensor is then lost. It is \
         a suspicion: a dropped or thrown sensor looks the same, and a fall that slides, is caught, or after which the \
         patient moves, is not seen. Sensors that end at 2 g cannot show the blow, nor can rates below 50 Hz be \
-        trusted to. Thresholds are looser than those of Bourke for young volunteers on the trunk (0.41 g and 3.5 g), as \
-        old people fall more softly; no annotated falls were at hand to measure either, and a suspicion has a quality of one half.",
+        trusted to. Thresholds are looser than those of Bourke for young volunteers on the trunk (0.41 g and 3.5 g), \
+        as old people fall more softly; no annotated falls were at hand to measure either, and a suspicion has a \
+        quality of one half.",
     reads: &[Kind::Motion],
     writes: &[Output {
         name: "fall_suspicion",
@@ -201,7 +202,8 @@ pub static SPEC: Spec = Spec {
     latency: Span::seconds_const(62),
     by_default: true,
     sources: &[
-        "Bourke AK, O'Brien JV, Lyons GM. Gait Posture 2007;26:194-199. doi:10.1016/j.gaitpost.2006.09.012 (thresholds)",
+        "Bourke AK, O'Brien JV, Lyons GM. Gait Posture 2007;26:194-199. doi:10.1016/j.gaitpost.2006.09.012 \
+         (thresholds)",
         "Kangas M et al. Gait Posture 2008;28:285-291. doi:10.1016/j.gaitpost.2008.01.003 (fall, blow, posture after)",
     ],
     bounds: &[FREE_FALL, IMPACT, FALL, STILL, STILL_G],

@@ -164,7 +164,8 @@ pub static SPEC: Spec = Spec {
     latency: Span::ZERO,
     by_default: true,
     sources: &[
-        "van Hees VT et al. PLoS ONE 2013;8:e61691. doi:10.1371/journal.pone.0061691 (13 mg, 50 mg, two axes, one hour)",
+        "van Hees VT et al. PLoS ONE 2013;8:e61691. doi:10.1371/journal.pone.0061691 (13 mg, 50 mg, two axes, one \
+         hour)",
         "van Hees VT et al. PLoS ONE 2011;6:e22922. doi:10.1371/journal.pone.0022922 (the rule)",
     ],
     bounds: &[SD, RANGE],

@@ -201,8 +201,8 @@ fn build(value: &serde_json::Value) -> Result<Box<dyn Operator>, ParamError> {
 pub static SPEC: Spec = Spec {
     name: "posture",
     summary: "In which position a patient rests",
-    description: "The mean acceleration of five seconds at rest is gravity; the axis of the body within cone_deg of the \
-        vertical names the posture: 0 upright, 1 supine, 2 prone, 3 on the left side, 4 on the right side, 5 head \
+    description: "The mean acceleration of five seconds at rest is gravity; the axis of the body within cone_deg of \
+        the vertical names the posture: 0 upright, 1 supine, 2 prone, 3 on the left side, 4 on the right side, 5 head \
         down, 6 between. It holds only for a sensor on the trunk whose axes lie as head and front say; on a wrist it \
         says where the wrist is. A body half raised in bed lies between or counts as supine. During movement, and \
         where the length of gravity is off by a fifth, there is none: it is not held.",

@@ -2,11 +2,11 @@
 //! In: samples in any unit, in pieces of any length. Out: five scales of the same length, in the unit of the samples;
 //! an extreme stands where the smoothed wave is steepest, a zero where it has its peak, each late by a known delay.
 //!
-//! Sources: Mallat S, Zhong S. IEEE Trans Pattern Anal Mach Intell 1992;14:710-732, doi:10.1109/34.142909 (the filters);
-//! Martinez JP et al. IEEE Trans Biomed Eng 2004;51:570-581, doi:10.1109/TBME.2003.821031 (their use on the ECG, at
-//! 250 Hz). Differs from both in that every filter looks back only, which delays scale k by 2^k - 1.5 samples, and in
-//! that the past before the first sample is taken to be level. The filters are those of the sources at any rate: at
-//! another one a scale covers frequencies in proportion.
+//! Sources: Mallat S, Zhong S. IEEE Trans Pattern Anal Mach Intell 1992;14:710-732, doi:10.1109/34.142909 (the
+//! filters); Martinez JP et al. IEEE Trans Biomed Eng 2004;51:570-581, doi:10.1109/TBME.2003.821031 (their use on the
+//! ECG, at 250 Hz). Differs from both in that every filter looks back only, which delays scale k by 2^k - 1.5 samples,
+//! and in that the past before the first sample is taken to be level. The filters are those of the sources at any
+//! rate: at another one a scale covers frequencies in proportion.
 
 use serde::{Deserialize, Serialize};
 

@@ -1,6 +1,6 @@
 //! What is normal for this patient, and how far off the present is. In: heart rate, respiration rate, mean arterial
-//! pressure and oxygen saturation, as long as each is valid. Out: the baseline and its drift (unit of the quantity), and
-//! the deviation of the last minute from it in robust standard deviations (1).
+//! pressure and oxygen saturation, as long as each is valid. Out: the baseline and its drift (unit of the quantity),
+//! and the deviation of the last minute from it in robust standard deviations (1).
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -291,17 +291,17 @@ const DRIFT: &str = "Baseline less the first one";
 pub static SPEC: Spec = Spec {
     name: "baseline",
     summary: "What is normal for this patient, and how far off the present is",
-    description: "Every ten minutes with at least two minutes of valid values, the baseline moves towards the median of \
-        the ten-minute means of the last six hours; there is none before an hour of them (least_h). Two bridles keep \
-        it from taking slow decline for normal. It moves at most, per hour: heart rate 3/min, respiration rate 1/min, \
-        mean pressure 3 mmHg, saturation 0.5 %. And it never leaves: heart rate 41 to 110/min, respiration rate 9 to \
-        20/min, saturation 94 to 100 % (from 88 % where spo2_scale is 2), which NEWS2 scores with at most one \
-        point, and mean pressure 65 to 110 mmHg. A patient who arrives beyond is measured against the limit, and \
-        deviates from the start. The drift since the first baseline is told beside it, and grows without end in a \
-        slow decline. One robust standard deviation is 1.48 times the median absolute deviation of the same means, at \
-        least 3/min, 1/min, 4 mmHg, 1 % and at most 10/min, 3/min, 10 mmHg, 2 %: neither a monitor's last digit \
-        nor an unstable night sets the measure. Without values the baseline stands still; after six hours without \
-        any it is forgotten. The deviation is absent unless the last minute has 20 s of values. It is made for \
+    description: "Every ten minutes with at least two minutes of valid values, the baseline moves towards the median \
+        of the ten-minute means of the last six hours; there is none before an hour of them (least_h). Two bridles \
+        keep it from taking slow decline for normal. It moves at most, per hour: heart rate 3/min, respiration rate \
+        1/min, mean pressure 3 mmHg, saturation 0.5 %. And it never leaves: heart rate 41 to 110/min, respiration \
+        rate 9 to 20/min, saturation 94 to 100 % (from 88 % where spo2_scale is 2), which NEWS2 scores with at most \
+        one point on scale 1, and mean pressure 65 to 110 mmHg. A patient who arrives beyond is measured against the \
+        limit, and deviates from the start. The drift since the first baseline is told beside it, and grows without \
+        end in a slow decline. One robust standard deviation is 1.48 times the median absolute deviation of the same \
+        means, at least 3/min, 1/min, 4 mmHg, 1 % and at most 10/min, 3/min, 10 mmHg, 2 %: neither a monitor's last \
+        digit nor an unstable night sets the measure. Without values the baseline stands still; after six hours \
+        without any it is forgotten. The deviation is absent unless the last minute has 20 s of values. It is made for \
         adults; a deviation is no alarm in itself, and none is no sign of health. Values that a device holds for \
         long count as long as they are valid.",
     reads: &[],
@@ -324,7 +324,8 @@ pub static SPEC: Spec = Spec {
     by_default: true,
     sources: &[
         "Royal College of Physicians. National Early Warning Score (NEWS) 2. London 2017 (limits)",
-        "Evans L et al. Intensive Care Med 2021;47:1181-1247. doi:10.1007/s00134-021-06506-y (mean pressure of 65 mmHg)",
+        "Evans L et al. Intensive Care Med 2021;47:1181-1247. doi:10.1007/s00134-021-06506-y (mean pressure of 65 \
+         mmHg)",
         "Leys C et al. J Exp Soc Psychol 2013;49:764-766. doi:10.1016/j.jesp.2013.03.013 (deviation from the median)",
     ],
     bounds: &[LEAST, PACE],

@@ -37,8 +37,9 @@ pub fn quantile(values: &mut [f32], share: f64) -> Option<f64> {
     Some(low + (high - low) * (at - below as f64))
 }
 
-/// Slope by the median of the slopes of all pairs (Theil and Sen), in units per second: up to 29 % of the numbers may be
-/// anything. Pairs at the same time are left out. `work` is for use again; the cost grows with the square of the count.
+/// Slope by the median of the slopes of all pairs (Theil and Sen), in units per second: up to 29 % of the numbers may
+/// be anything. Pairs at the same time are left out. `work` is for use again; the cost grows with the square of the
+/// count.
 ///
 /// Sen PK. J Am Stat Assoc 1968;63:1379-1389, doi:10.1080/01621459.1968.10480934.
 ///
@@ -80,8 +81,8 @@ pub fn variation(values: &[f32]) -> Option<f64> {
     Some((squares / (n - 1.0)).sqrt() / mean)
 }
 
-/// Shannon's entropy in bits of the places that numbers take among `bins` even parts of `low..high`; those outside count
-/// to the nearest. `None` without numbers, parts or extent; more than 64 parts count as 64.
+/// Shannon's entropy in bits of the places that numbers take among `bins` even parts of `low..high`; those outside
+/// count to the nearest. `None` without numbers, parts or extent; more than 64 parts count as 64.
 ///
 /// ```
 /// use auscult_operators::window::statistics::entropy_bits;
