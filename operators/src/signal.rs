@@ -4,6 +4,7 @@
 pub mod channel;
 pub mod epoch;
 pub mod frame;
+pub mod graded;
 pub mod reading;
 pub mod time;
 pub mod units;
@@ -12,6 +13,7 @@ pub mod values;
 pub use channel::{CHANNELS, Channel, ChannelId, Kind};
 pub use epoch::{Epoch, Run};
 pub use frame::{Frame, PatientId, SourceId};
+pub use graded::Graded;
 pub use reading::{Beat, BeatKind, Missing, Reading, Readings};
 pub use time::{EventTime, Span};
 pub use units::{Hertz, Unit};

@@ -4,6 +4,7 @@
 
 pub mod baseline;
 pub mod robust_trend;
+pub mod burden;
 #[allow(clippy::module_inception, reason = "an operator's file bears its name, and so does its family")]
 pub mod trend;
 

@@ -5,6 +5,7 @@
 pub mod over_time;
 mod rank;
 pub mod statistics;
+pub mod steepest;
 
 pub use rank::{bits, median_in_place, rank_in_place};
 pub(crate) use rank::{from_order, in_order};
