@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::motion_level::moving;
 use crate::filter::dispatch::Far;
 use crate::operator::{Operator, Output, Spec, StateError, defaults, load_state, params, save_state};
 use crate::params::Bound;
@@ -122,13 +123,15 @@ impl Operator for PulseRate {
                 *state = State { channel: Some(channel), since: run.start, ..State::default() };
             }
         }
+        let doubted = moving(out);
         for beat in out.beats.iter().filter(|b| b.kind == BeatKind::Pulse && b.channel == channel) {
             if state.pulses.len() == PULSES {
                 state.pulses.pop_front();
             }
             let newer = state.pulses.back().is_none_or(|last| beat.time > last.time);
             if newer && beat.time >= state.since {
-                state.pulses.push_back(Pulse { time: beat.time, confidence: beat.confidence });
+                let confidence = if doubted { 0.0 } else { beat.confidence };
+                state.pulses.push_back(Pulse { time: beat.time, confidence });
             }
         }
         // Those before the window are read no more, but for the last one: what is not newer is no new pulse.
@@ -174,10 +177,9 @@ pub static SPEC: Spec = Spec {
     summary: "Pulse rate from the last pulses of the photoplethysmogram",
     description: "Mean of the intervals of the last 10 s that lie between half and 1.4 times their median, from at \
         least 3; beats too weak to reach the finger are not in it, so that it lies below the heart rate when there \
-        are many. Its quality is the signal quality, smoothed over some seconds, times the median confidence of \
-        the pulses, times the share of intervals that agree; below the floor there is no rate. Without PPG ever \
-        seen there is no reading at all. No perfusion index is offered: monitors send PPG with its steady part \
-        removed and its gain adjusted, so that the ratio would be made up.",
+        are many. Its quality is the signal quality, smoothed over some seconds, times the median confidence of the \
+        pulses, times the share of intervals that agree; below the floor there is no rate. Without PPG ever seen \
+        there is no reading at all. Pulses that settle while the body moves (motion_level) count as worthless.",
     reads: &[Kind::Ppg],
     writes: &[Output {
         name: "pulse_rate",
