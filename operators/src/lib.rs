@@ -26,5 +26,6 @@ pub mod pressure;
 pub mod quality;
 pub mod respiration;
 pub mod trend;
+pub mod vitals;
 
 pub mod score;

@@ -3,6 +3,7 @@
 
 use crate::operator::Spec;
 use crate::{alarm, ecg, eeg, motion, ppg, pressure, quality, respiration, spectrum, trend};
+use crate::{ecg, ppg, pressure, quality, respiration, spectrum, trend, vitals};
 
 /// All operators, in graph order.
 pub static OPERATORS: &[&Spec] = &[
@@ -32,6 +33,8 @@ pub static OPERATORS: &[&Spec] = &[
     &respiration::apnoea::SPEC,
     &respiration::tidal_pattern::SPEC,
     &pressure::pulse_pressure_variation::SPEC,
+    &vitals::desaturation::SPEC,
+    &vitals::temperature_burden::SPEC,
     &spectrum::band_power::SPEC,
     &spectrum::window_spectrum::SPEC,
     &alarm::alarm_evidence::SPEC,
