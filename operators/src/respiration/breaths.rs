@@ -41,6 +41,8 @@ const MOVEMENT: f32 = 5.0;
 const DOUBT_S: u16 = 5;
 /// Waves this near to the heart's period and below this share of the usual height are the heart's.
 const HEART: (f64, f32) = (0.18, 0.5);
+/// Waves this soon, as a share of the usual time between breaths, and this low are shoulders of the one before.
+const EARLY: (f32, f32) = (0.6, 0.6);
 /// After this long without a breath the usual height fades, so that a lasting change of gain is learned (s).
 const FADE_AFTER_S: u16 = 120;
 const FADE: f32 = 0.97;
@@ -60,6 +62,9 @@ struct Chest {
     usual: f32,
     /// The last wave that swung far enough, be it breath or not.
     last_wave: Option<EventTime>,
+    /// The last breath, and the usual time between two (s).
+    last_breath: Option<EventTime>,
+    interval_s: f32,
     /// Seconds of doubt left, seconds without a breath, seconds since the start: few are enough.
     doubt_s: u16,
     without_s: u16,
@@ -81,6 +86,8 @@ impl Chest {
             heights: Ring::new(HEIGHTS),
             usual: 0.0,
             last_wave: None,
+            last_breath: None,
+            interval_s: 0.0,
             doubt_s: 0,
             without_s: 0,
             seconds: 0,
@@ -150,6 +157,15 @@ impl Chest {
         if learned && heart && height < HEART.1 * self.usual || fast || now - top > LATENCY {
             return;
         }
+        let pause_s = self.last_breath.map_or(f32::MAX, |last| (top - last).seconds() as f32);
+        if learned && pause_s < EARLY.0 * self.interval_s && height < EARLY.1 * self.usual {
+            return;
+        }
+        if pause_s < 20.0 {
+            let weight = if self.interval_s > 0.0 { 0.15 } else { 1.0 };
+            self.interval_s += weight * (pause_s - self.interval_s);
+        }
+        self.last_breath = Some(top);
         if !huge {
             self.heights.push(height);
             let (mut all, n) = ([0.0; HEIGHTS], self.heights.len());
@@ -232,11 +248,12 @@ pub static SPEC: Spec = Spec {
     summary: "Breaths from the chest's impedance, one by one",
     description: "The conditioned wave at 12.5 Hz; a wave that rises and falls by 18 % of the usual height (median \
         of the last 16 breaths) is a breath, told when it has fallen so far, 15 s after its top at the latest. Waves \
-        at the heart's period below half of the usual height are the heart's, and waves at more than 70 /min are \
-        none. breath_doubt is 1 for five seconds after movement (waves five times the usual height or high and too \
-        fast) or a dead, saturated or flat sensor: breaths may then be hidden or feigned. After two minutes without \
-        a breath the usual height fades, so that a change of gain is learned; a chest that moves against a closed \
-        airway breathes here, only carbon dioxide tells.",
+        at the heart's period below half of the usual height are the heart's, waves sooner than 60 % of the usual \
+        time and lower than 60 % of the usual height are shoulders of the one before, and waves at more than 70 /min \
+        are none. breath_doubt is 1 for five seconds after movement (waves five times the usual height or high and \
+        too fast) or a dead, saturated or flat sensor: breaths may then be hidden or feigned. After two minutes \
+        without a breath the usual height fades, so that a change of gain is learned; a chest that moves against a \
+        closed airway breathes here, only carbon dioxide tells.",
     reads: &[Kind::Respiration],
     writes: &[Output {
         name: "breath_doubt",

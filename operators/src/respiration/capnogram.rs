@@ -304,8 +304,8 @@ pub static SPEC: Spec = Spec {
         flatten the wave. capnogram_quality is that look times the signal quality; below 0.4 the pressures are \
         absent while the rate may still be told. The rate is absent once twice to four times the usual interval has \
         passed without a breath. Inspired gas above some 2 mmHg means rebreathing. The breath's time is the start of \
-        expiration; it is told when the expiration is over. Expirations of more than 30 s are not told. Thresholds were set \
-        on simulated waves only: none of the development recordings holds a capnogram.",
+        expiration; it is told when the expiration is over. Expirations of more than 30 s are not told. Thresholds \
+        were set on simulated waves only: none of the development recordings holds a capnogram.",
     reads: &[Kind::Capnogram],
     writes: &[
         Output { name: NAMES[0], unit: "mm[Hg]", summary: "End-tidal carbon dioxide", feeds: "etco2" },
