@@ -2,8 +2,7 @@
 //! In: nothing. Out: the cards that configuration, documents and the conformance tests loop over.
 
 use crate::operator::Spec;
-use crate::{alarm, ecg, eeg, motion, ppg, pressure, quality, respiration, spectrum, trend};
-use crate::{ecg, ppg, pressure, quality, respiration, spectrum, trend, vitals};
+use crate::{alarm, ecg, eeg, motion, ppg, pressure, quality, respiration, spectrum, trend, vitals};
 
 /// All operators, in graph order.
 pub static OPERATORS: &[&Spec] = &[
