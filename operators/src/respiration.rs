@@ -9,6 +9,7 @@ pub mod breaths;
 pub mod capnogram;
 pub mod resp_rate_ecg;
 pub mod resp_rate_fused;
+pub mod edr;
 pub mod resp_rate_wave;
 pub mod tidal_pattern;
 
@@ -24,3 +25,4 @@ pub static SPECS: &[&Spec] = &[
     &apnoea::SPEC,
     &tidal_pattern::SPEC,
 ];
+pub static SPECS: &[&Spec] = &[&resp_rate_wave::SPEC, &edr::SPEC];
