@@ -3,6 +3,7 @@
 
 pub mod limits;
 pub mod noise;
+pub mod sentinel;
 pub mod signal_quality;
 mod survey;
 

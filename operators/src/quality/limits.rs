@@ -57,7 +57,7 @@ const ECG: Limits = Limits {
     noise: (0.06, 0.35),
     rail_s: 0.024,
     jump: (3.5, 10.0),
-    wander: (0.4, 1.5),
+    wander: (0.2, 0.8),
     slope: 500.0,
     height: (6.0, 15.0),
     ..PLAIN

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::limits::{Limits, limits};
 use super::noise::Pieces;
+use super::sentinel::is_sentinel;
 use super::survey::{Extreme, Survey, Surveyed};
 use crate::filter::dispatch::{Far, widest};
 use crate::operator::{Operator, Output, Spec, StateError, defaults, load_state, params, save_state};
@@ -14,14 +15,26 @@ use crate::params::Bound;
 use crate::signal::{ChannelId, Epoch, EventTime, Kind, Missing, Reading, Readings, Run, Span};
 use crate::window::{grade, median_in_place, rank_in_place, tame};
 
-/// Codes of `quality_state`, from best to worst.
-pub const STATES: [&str; 5] = ["good", "noisy", "saturated", "flat", "missing"];
+/// Codes of `quality_state`. `motion` is poor for its wander and leaps rather than for fast noise; `disconnected` has
+/// been flat for three seconds or more; `sentinel` rests on a number that devices send in place of a measurement;
+/// `wrong_rate` brings more samples than its declared rate allows.
+pub const STATES: [&str; 9] =
+    ["good", "noisy", "saturated", "flat", "missing", "motion", "disconnected", "sentinel", "wrong_rate"];
 
 const GOOD: u8 = 0;
 const NOISY: u8 = 1;
 const SATURATED: u8 = 2;
 const FLAT: u8 = 3;
 const MISSING: u8 = 4;
+const MOTION: u8 = 5;
+const DISCONNECTED: u8 = 6;
+const SENTINEL: u8 = 7;
+const WRONG_RATE: u8 = 8;
+
+/// Flat for so long, and nothing is connected (s); where being flat is usual for longer, three times that.
+const DISCONNECTED_S: f64 = 3.0;
+/// Samples of one second may last so much longer (s): rates and their clocks are not exact.
+const OVERLONG_S: f64 = 1.02;
 
 /// Seconds of history kept of each channel.
 const HISTORY: usize = 8;
@@ -135,7 +148,22 @@ impl Track {
         if seen.count > 0 && seen.sampled_s >= 0.5 {
             self.remember(&seen);
         }
-        self.verdict(&limits, &seen, coverage.clamp(0.0, 1.0) as f32, noisy_below)
+        let verdict = self.verdict(&limits, &seen, coverage.clamp(0.0, 1.0) as f32, noisy_below);
+        self.named(verdict, &limits, seen.sampled_s, period_s)
+    }
+
+    /// Gives what lasts, or what only the second as a whole can tell, its own name.
+    fn named(&self, verdict: Verdict, limits: &Limits, sampled_s: f64, period_s: f64) -> Verdict {
+        if sampled_s - period_s > OVERLONG_S {
+            return Verdict { value: 0.0, state: WRONG_RATE };
+        }
+        let lasting = DISCONNECTED_S.max(3.0 * limits.flat_s);
+        let state = match verdict.state {
+            FLAT if is_sentinel(f64::from(self.anchor)) => SENTINEL,
+            FLAT if f64::from(self.unchanged) * period_s >= lasting => DISCONNECTED,
+            state => state,
+        };
+        Verdict { state, ..verdict }
     }
 
     /// One pass over the samples: extremes, flat stretches, rails, slopes.
@@ -290,20 +318,24 @@ impl Track {
         value *= grade(noise, limits.noise.0, limits.noise.1);
         value *= grade(steep, 0.03, 0.15);
         value *= grade(railed, 0.05, 0.4);
+        // What moves the whole signal, apart from noise upon it.
+        let (steady, mut moved) = (value, 1.0);
         if known > 0 {
-            value *= grade(now, limits.height.0, limits.height.1);
-            value *= 0.2 + 0.8 * grade(wander / tallest, limits.wander.0, limits.wander.1);
+            moved *= grade(now, limits.height.0, limits.height.1);
+            moved *= 0.2 + 0.8 * grade(wander / tallest, limits.wander.0, limits.wander.1);
         }
         if known >= 4 {
             let jump = now / usual.max(limits.noise_floor).max(f32::MIN_POSITIVE);
-            value *= 0.2 + 0.8 * grade(jump, limits.jump.0, limits.jump.1);
+            moved *= 0.2 + 0.8 * grade(jump, limits.jump.0, limits.jump.1);
         }
+        value *= moved;
         value *= if alive { 1.0 } else { 0.2 };
         let value = tame(value, 0.0, 1.0);
         let state = match () {
             _ if coverage < 0.5 => MISSING,
             _ if flat >= 0.5 => FLAT,
             _ if railed >= 0.1 => SATURATED,
+            _ if value < noisy_below && moved < steady => MOTION,
             _ if value < noisy_below => NOISY,
             _ => GOOD,
         };
@@ -376,21 +408,25 @@ impl Operator for SignalQuality {
 pub static SPEC: Spec = Spec {
     name: "signal_quality",
     summary: "How far each waveform can be believed this second, and why not",
-    description: "Per channel and second: share of samples received rather than bridged, flat stretches, plateaus at \
-        the extremes entered abruptly, slopes no body makes, height against the last seconds, wander of the mean, \
-        and noise between beats (second difference over 8 to 120 ms by kind of signal, at a low rank of 50 ms \
-        pieces, relative to the height of the signal). The quality is the product of the grades. A flat line \
-        counts as a loose lead only without any amplifier noise, so that asystole passes. Electrode motion that \
-        looks like a beat cannot be told from one here. Differs from its sources in being causal, in fixed \
-        memory, and graded instead of a vote of beat detectors. Codes of quality_state: 0 good, 1 noisy, 2 \
-        saturated, 3 flat, 4 missing.",
+    description: "Per channel and second: share of samples received rather than bridged, flat stretches, \
+        plateaus at the extremes entered abruptly, slopes no body makes, height against the last seconds, \
+        wander of the mean, and noise between beats (second difference over 8 to 120 ms by kind of signal, \
+        at a low rank of 50 ms pieces, relative to the height of the signal). The quality is the product of \
+        the grades. A flat line counts as a loose lead only without any amplifier noise, so that asystole \
+        passes. Electrode motion that looks like a beat cannot be told from one here. Differs from its \
+        sources in being causal, in fixed memory, and graded instead of a vote of beat detectors. Codes of \
+        quality_state: 0 good, 1 noisy, 2 saturated (also clipped waves), 3 flat, 4 missing, 5 motion \
+        (wander and leaps rather than fast noise), 6 disconnected (flat for three seconds or more), 7 \
+        sentinel (rests on a number that devices send in place of a measurement), 8 wrong rate (more \
+        samples than the declared rate allows; too few look like a gap and are missing). The value is a \
+        grade, not a probability: on recordings judged by people, see the tests.",
     reads: Kind::WAVES,
     writes: &[
         Output { name: "signal_quality", unit: "1", summary: "Quality of the channel, 0 to 1", feeds: "" },
         Output {
             name: "quality_state",
             unit: "{code}",
-            summary: "0 good, 1 noisy, 2 saturated, 3 flat, 4 missing",
+            summary: "0 good, 1 noisy, 2 saturated, 3 flat, 4 missing, 5 motion, 6 loose, 7 sentinel, 8 wrong rate",
             feeds: "",
         },
     ],
@@ -488,7 +524,7 @@ mod tests {
     #[test]
     fn a_dead_lead_is_flat_but_asystole_is_not() {
         let dead = seconds("ecg_ii", 6, |i| Some(if i < 500 { beat(i) } else { 0.1 }));
-        assert_eq!(dead[4], (0.0, 3.0));
+        assert_eq!((dead[3], dead[5]), ((0.0, 3.0), (0.0, 6.0)));
         let asystole = seconds("ecg_ii", 12, |i| Some(if i < 500 { beat(i) } else { 0.01 * noise(i) }));
         assert!(asystole[3..].iter().all(|&(value, state)| value > 0.8 && state == 0.0), "{asystole:?}");
     }
@@ -508,9 +544,41 @@ mod tests {
     #[test]
     fn a_jump_in_height_is_noisy_but_not_after_a_gap() {
         let louder = |i: i64| Some(libm::sinf(i as f32 * 0.03) * if i < 2500 { 1.0 } else { 30.0 });
-        assert_eq!(seconds("ppg", 11, louder)[10].1, 1.0);
+        assert_eq!(seconds("ppg", 11, louder)[10].1, 5.0);
         let after_gap = seconds_after(Some(10), "ppg", 11, louder)[10];
         assert!(after_gap.0 > 0.9 && after_gap.1 == 0.0, "{after_gap:?}");
+    }
+
+    #[test]
+    fn a_number_in_place_of_a_measurement_is_told_from_a_dead_lead() {
+        for (channel, value, state) in
+            [("ppg", -999.0, 7.0), ("resp", 32_767.0, 7.0), ("ppg", 0.5, 6.0), ("abp", -32.0, 6.0)]
+        {
+            let seen = seconds(channel, 9, |_| Some(value));
+            assert_eq!(seen[8], (0.0, state), "{channel} {value}");
+        }
+    }
+
+    #[test]
+    fn motion_is_told_from_fast_noise() {
+        // A baseline that runs away under clean beats.
+        let wander = |i: i64| 4.0 * libm::sinf(i as f32 * 0.006);
+        let seen = seconds("ecg_ii", 12, |i| Some(beat(i) + if i < 1000 { 0.0 } else { wander(i) }));
+        assert!(seen[5..].iter().any(|s| s.1 == 5.0) && seen[5..].iter().all(|s| s.1 != 1.0), "{seen:?}");
+    }
+
+    #[test]
+    fn more_samples_than_the_rate_allows_are_no_signal() {
+        let ppg = ChannelId::named("ppg").unwrap();
+        let raw: Vec<f32> = (0..130).map(|i| libm::sinf(i as f32 * 0.05)).collect();
+        let judge = |n: usize| {
+            let (start, reset, bridged) = (EventTime::default(), true, 0);
+            let raw = &raw[..n];
+            let run = Run { channel: ppg, rate: Hertz(100.0), start, reset, raw, clean: raw, bridged };
+            Track::new(ppg).judge([&run].into_iter(), 0.5)
+        };
+        assert_eq!(judge(101).state, GOOD);
+        assert_eq!(judge(130), Verdict { value: 0.0, state: WRONG_RATE });
     }
 
     #[test]
