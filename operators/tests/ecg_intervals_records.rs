@@ -21,6 +21,61 @@ fn spread(values: &mut [f64]) -> (f64, f64) {
     (at(0.5), at(0.9) - at(0.1))
 }
 
+/// Rhythms of an annotation file in MIT format: name and first sample.
+fn rhythms(bytes: &[u8]) -> Vec<(String, i64)> {
+    let words: Vec<u16> = bytes.chunks_exact(2).map(|b| u16::from_le_bytes([b[0], b[1]])).collect();
+    let (mut found, mut time, mut i) = (vec![], 0i64, 0usize);
+    while i < words.len() && words[i] != 0 {
+        let (code, value) = (words[i] >> 10, i64::from(words[i] & 1023));
+        i += 1;
+        match code {
+            59 => {
+                time += i64::from(words[i] as i16) << 16 | i64::from(words[i + 1]);
+                i += 2;
+            }
+            60..=62 => {}
+            63 => {
+                let text: Vec<u8> = bytes[2 * i..2 * i + value as usize].to_vec();
+                let text = String::from_utf8_lossy(&text).trim_end_matches('\0').to_owned();
+                if text.starts_with('(') {
+                    found.push((text, time));
+                }
+                i += (value as usize).div_ceil(2);
+            }
+            _ => time += value,
+        }
+    }
+    found
+}
+
+/// In atrial fibrillation there are no P waves: a PR interval there is a wrong number that looks right. What was
+/// measured before it began may stand for as long as fifteen beats take.
+#[test]
+fn in_atrial_fibrillation_there_is_no_pr() {
+    let Some(root) = records::data("mitdb PR in atrial fibrillation") else { return };
+    let folder = root.join("mitdb");
+    let chain = [quality::SPECS, ecg::SPECS].concat();
+    let (mut seconds, mut claimed) = (0, 0);
+    for record in ["201", "202", "203", "217"] {
+        let header = String::from_utf8(read(&folder, "", &format!("{record}.hea")).unwrap()).unwrap();
+        let Some(bytes) = read(&folder, "", &format!("{record}.dat")) else { continue };
+        let marks = rhythms(&read(&folder, "", &format!("{record}.atr")).unwrap());
+        let signal = wfdb(&header, &bytes).remove(0);
+        let rate = signal.rate;
+        walk(&[Wave::new("ecg_ii", rate, signal.samples)], &chain, |s, out| {
+            let now = (s as f64 * rate) as i64;
+            let rhythm = marks.iter().rev().find(|m| m.1 <= now);
+            let settled = |m: &(String, i64)| m.0 == "(AFIB" && (now - m.1) as f64 > 45.0 * rate;
+            if rhythm.is_some_and(settled) {
+                seconds += 1;
+                claimed += u32::from(out.find("pr_interval").unwrap().value.is_ok());
+            }
+        });
+    }
+    eprintln!("mitdb, atrial fibrillation: PR is given in {claimed} of {seconds} s");
+    assert!(seconds > 1000 && claimed * 25 < seconds, "{claimed} of {seconds}");
+}
+
 #[test]
 fn intervals_are_those_of_people() {
     let Some(root) = records::data("mitdb intervals") else { return };
