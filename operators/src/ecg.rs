@@ -1,9 +1,9 @@
 //! The electrocardiogram: QRS complexes and what follows from them.
 //! In: ECG runs in mV, 100 to 1000 Hz. Out: beats, heart rate, intervals; units in the cards.
 
-mod leads;
 pub mod average_beat;
 pub mod delineation;
+mod leads;
 pub mod qrs;
 pub mod qrs_features;
 pub mod qrs_flutter;
@@ -27,10 +27,11 @@ mod records;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a test may stop")]
 mod rpeaks_records;
+#[cfg(test)]
 mod synthetic;
 
 use crate::operator::Spec;
 
 /// The cards of this family, in graph order.
-pub static SPECS: &[&Spec] = &[&rpeaks::SPEC, &heart_rate::SPEC, &hrv::SPEC];
-pub static SPECS: &[&Spec] = &[&rpeaks::SPEC, &heart_rate::SPEC, &ecg_intervals::SPEC, &st_level::SPEC];
+pub static SPECS: &[&Spec] =
+    &[&rpeaks::SPEC, &heart_rate::SPEC, &hrv::SPEC, &ecg_intervals::SPEC, &st_level::SPEC];

@@ -36,7 +36,6 @@ pub static OPERATORS: &[&Spec] = &[
     &pressure::pulse_pressure_variation::SPEC,
     &vitals::desaturation::SPEC,
     &vitals::temperature_burden::SPEC,
-    &respiration::edr::SPEC,
     &spectrum::band_power::SPEC,
     &spectrum::window_spectrum::SPEC,
     &alarm::alarm_evidence::SPEC,

@@ -9,7 +9,6 @@ pub mod breaths;
 pub mod capnogram;
 pub mod resp_rate_ecg;
 pub mod resp_rate_fused;
-pub mod edr;
 pub mod resp_rate_wave;
 pub mod tidal_pattern;
 
@@ -25,4 +24,3 @@ pub static SPECS: &[&Spec] = &[
     &apnoea::SPEC,
     &tidal_pattern::SPEC,
 ];
-pub static SPECS: &[&Spec] = &[&resp_rate_wave::SPEC, &edr::SPEC];

@@ -3,8 +3,8 @@
 //! The family stands alone because it reads values, not waves.
 
 pub mod baseline;
-pub mod robust_trend;
 pub mod burden;
+pub mod robust_trend;
 #[allow(clippy::module_inception, reason = "an operator's file bears its name, and so does its family")]
 pub mod trend;
 
