@@ -10,6 +10,8 @@ pub mod qrs_flutter;
 mod qrs_odds;
 
 pub mod ecg_intervals;
+pub mod beat_class;
+pub mod beat_shape;
 pub mod heart_rate;
 pub mod hrv;
 pub mod rpeaks;
@@ -35,3 +37,4 @@ use crate::operator::Spec;
 /// The cards of this family, in graph order.
 pub static SPECS: &[&Spec] =
     &[&rpeaks::SPEC, &heart_rate::SPEC, &hrv::SPEC, &ecg_intervals::SPEC, &st_level::SPEC];
+pub static SPECS: &[&Spec] = &[&rpeaks::SPEC, &heart_rate::SPEC, &beat_class::SPEC];

@@ -13,6 +13,7 @@ pub static OPERATORS: &[&Spec] = &[
     &ppg::motion_level::SPEC,
     &ecg::ecg_intervals::SPEC,
     &ecg::st_level::SPEC,
+    &ecg::beat_class::SPEC,
     &ppg::pulse_peaks::SPEC,
     &ppg::pulse_rate::SPEC,
     &ppg::pulse_variability::SPEC,

@@ -67,6 +67,34 @@ pub struct Beat {
     pub confidence: f32,
 }
 
+/// What a QRS complex means, in the classes of ANSI/AAMI EC57.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum BeatClass {
+    /// Conducted from above at its time, bundle branch block included.
+    Normal,
+    /// Supraventricular ectopic.
+    Supraventricular,
+    /// Ventricular ectopic.
+    Ventricular,
+    /// Paced.
+    Paced,
+    /// Cannot be told: too early, too noisy, or without its surroundings.
+    Unclassified,
+}
+
+/// The class of a beat that was written earlier, in this epoch or one before.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ClassedBeat {
+    /// Channel of the beat.
+    pub channel: ChannelId,
+    /// Time of the beat.
+    pub time: EventTime,
+    /// What it is.
+    pub class: BeatClass,
+    /// 0 to 1; 0 if unclassified.
+    pub confidence: f32,
+}
+
 /// All that the operators said of one epoch, in graph order.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Readings {
@@ -74,6 +102,8 @@ pub struct Readings {
     pub items: Vec<Reading>,
     /// Beats, ordered by the operator that found them, then by time.
     pub beats: Vec<Beat>,
+    /// Classes of QRS complexes, by time; each beat is classed at most once.
+    pub classes: Vec<ClassedBeat>,
 }
 
 impl Readings {
@@ -81,6 +111,7 @@ impl Readings {
     pub fn clear(&mut self) {
         self.items.clear();
         self.beats.clear();
+        self.classes.clear();
     }
     /// Adds a reading.
     pub fn push(&mut self, reading: Reading) {

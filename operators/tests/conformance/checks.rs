@@ -5,7 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use auscult_operators::operator::{Operator, Spec};
 use auscult_operators::registry::OPERATORS;
-use auscult_operators::signal::{Beat, Reading, Readings};
+use auscult_operators::signal::{Beat, BeatClass, ClassedBeat, Reading, Readings};
 
 use crate::scenario::{Second, scenario};
 
@@ -39,6 +39,7 @@ pub fn upstream(spec: &Spec, seconds: &[Second]) -> Result<Vec<Readings>, String
 pub struct Said {
     pub items: Vec<Reading>,
     pub beats: Vec<Beat>,
+    pub classes: Vec<ClassedBeat>,
 }
 
 impl Said {
@@ -56,7 +57,12 @@ impl Said {
             let (time, height, confidence) = (b.time.micros(), b.amplitude.to_bits(), b.confidence.to_bits());
             format!("{:?} {:?} {time} {height:08x} {confidence:08x}", b.kind, b.channel)
         };
-        self.items.iter().map(item).chain(self.beats.iter().map(beat)).collect()
+        let class = |c: &ClassedBeat| {
+            let (time, confidence) = (c.time.micros(), c.confidence.to_bits());
+            format!("{:?} {:?} {time} {confidence:08x}", c.class, c.channel)
+        };
+        let beats = self.beats.iter().map(beat).chain(self.classes.iter().map(class));
+        self.items.iter().map(item).chain(beats).collect()
     }
 }
 
@@ -64,13 +70,22 @@ impl Said {
 fn apply(operator: &mut dyn Operator, second: &Second, before: &Readings) -> Result<Said, String> {
     let mut out = before.clone();
     second.with(|epoch| operator.apply(epoch, &mut out));
-    let (items, beats) = (before.items.len(), before.beats.len());
-    let kept = Said { items: out.items[..items].to_vec(), beats: out.beats[..beats].to_vec() };
-    let was = Said { items: before.items.clone(), beats: before.beats.clone() };
+    let (items, beats, classes) = (before.items.len(), before.beats.len(), before.classes.len());
+    let kept = Said {
+        items: out.items[..items].to_vec(),
+        beats: out.beats[..beats].to_vec(),
+        classes: out.classes[..classes].to_vec(),
+    };
+    let was =
+        Said { items: before.items.clone(), beats: before.beats.clone(), classes: before.classes.clone() };
     if kept.bits() != was.bits() {
         return Err("changes what earlier operators said".into());
     }
-    Ok(Said { items: out.items.split_off(items), beats: out.beats.split_off(beats) })
+    Ok(Said {
+        items: out.items.split_off(items),
+        beats: out.beats.split_off(beats),
+        classes: out.classes.split_off(classes),
+    })
 }
 
 fn same(spec: &Spec, what: &str, second: usize, a: &Said, b: &Said) -> Outcome {
@@ -187,6 +202,18 @@ pub fn check_output(spec: &'static Spec, seed: u64, hostile: bool) -> Outcome {
                     spec.latency.seconds()
                 ));
             }
+        }
+        for c in &said.classes {
+            let told = c.class != BeatClass::Unclassified;
+            if !(0.0..=1.0).contains(&c.confidence) || !told && c.confidence != 0.0 {
+                return fault(format!("{c:?} is not a class"));
+            }
+            if c.time >= second.end() || c.time < earliest {
+                return fault(format!("{c:?} lies outside the declared latency"));
+            }
+        }
+        if said.classes.windows(2).any(|pair| pair[0].time >= pair[1].time) {
+            return fault("classes are not in order of time".into());
         }
         if said.beats.windows(2).any(|pair| pair[0].time > pair[1].time) {
             return fault("beats are not in order of time".into());
