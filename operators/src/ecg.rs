@@ -10,10 +10,13 @@ pub mod qrs_flutter;
 mod qrs_odds;
 
 pub mod ecg_intervals;
+pub mod af_episode;
 pub mod beat_class;
+mod beat_odds;
 pub mod beat_shape;
 pub mod heart_rate;
 pub mod hrv;
+pub mod rhythm;
 pub mod rpeaks;
 pub mod st_level;
 
@@ -38,3 +41,4 @@ use crate::operator::Spec;
 pub static SPECS: &[&Spec] =
     &[&rpeaks::SPEC, &heart_rate::SPEC, &hrv::SPEC, &ecg_intervals::SPEC, &st_level::SPEC];
 pub static SPECS: &[&Spec] = &[&rpeaks::SPEC, &heart_rate::SPEC, &beat_class::SPEC];
+    &[&rpeaks::SPEC, &heart_rate::SPEC, &beat_class::SPEC, &af_episode::SPEC, &rhythm::SPEC];

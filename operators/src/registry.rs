@@ -14,6 +14,8 @@ pub static OPERATORS: &[&Spec] = &[
     &ecg::ecg_intervals::SPEC,
     &ecg::st_level::SPEC,
     &ecg::beat_class::SPEC,
+    &ecg::af_episode::SPEC,
+    &ecg::rhythm::SPEC,
     &ppg::pulse_peaks::SPEC,
     &ppg::pulse_rate::SPEC,
     &ppg::pulse_variability::SPEC,

@@ -4,10 +4,11 @@
 
 use std::collections::VecDeque;
 
-use libm::{expf, logf};
+use libm::expf;
 use serde::{Deserialize, Serialize};
 
-use super::beat_shape::{LeadMemory, Match, Measures, Shape, Shapes, log_ratio, measure};
+use super::beat_odds::{Case, Intervals, Odds, median};
+use super::beat_shape::{LeadMemory, Shapes, log_ratio, measure};
 use crate::operator::{Operator, Output, Spec, StateError, defaults, load_state, params, save_state};
 use crate::params::{Bound, ParamError};
 use crate::signal::{
@@ -33,8 +34,6 @@ const CONFIDENCE_MIN: Bound = Bound { name: "confidence_min", min: 0.0, max: 1.0
 
 /// How long a beat waits for the next one.
 const WAIT: Span = Span::seconds_const(2);
-/// Intervals that the usual one is the median of.
-const USUAL: usize = 8;
 /// Beats that can wait at once.
 const WAITING: usize = 24;
 /// Beats before the first one is classed.
@@ -47,69 +46,11 @@ const RECENT: usize = 301;
 const LEAST: usize = 10;
 /// The last beat is spoken of for so long.
 const FRESH: Span = Span::seconds_const(8);
-/// Weights of the log odds of a ventricular beat, in the order of `Case::odds`. From logistic regressions on both
-/// leads of the MIT-BIH development records, each record of equal weight and paced ones left out. The features were
-/// chosen one after another by figures on patients left out; the weights are those of all patients.
-const VENTRICULAR: [f32; 12] =
-    [-3.447, -1.357, -0.207, 3.754, -1.143, 1.935, -5.097, 1.656, -6.733, 0.654, -1.541, 3.777];
-/// The same of a supraventricular beat among those that are not ventricular, from the first leads.
-const SUPRAVENTRICULAR: [f32; 6] = [-5.684, 6.525, -34.356, -5.344, 0.399, -0.408];
 /// Log odds from which a beat is called so: sensitivity and positive predictivity of patients left out are alike there.
 const THRESHOLDS: (f32, f32) = (-1.4, -1.0);
 /// How far earlier beats of a shape take the place of a beat's own odds, and how much they add.
 const OWN: f32 = 0.5;
 const KIN: f32 = 0.7;
-
-/// Intervals between beats as far as classes need them.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-struct Intervals {
-    /// Last intervals between usual beats, and last ones of all kinds, in seconds.
-    usual: Vec<f32>,
-    all: Vec<f32>,
-    /// Intervals in a row that were not usual.
-    unusual: u32,
-    /// Mean magnitude of ln(interval / interval before).
-    restless: f32,
-    before: f32,
-}
-
-impl Intervals {
-    fn sound(&self) -> bool {
-        let numbers = self.usual.iter().chain(&self.all).chain([&self.restless, &self.before]);
-        self.usual.len() <= USUAL && self.all.len() <= USUAL && numbers.copied().all(f32::is_finite)
-    }
-
-    fn note(&mut self, before: f32, plain: bool) {
-        let change = log_ratio(before, self.before, 1.0).abs();
-        self.restless += (change - self.restless) / 16.0;
-        self.before = before;
-        push(&mut self.all, before);
-        let usual = median(&self.usual);
-        let near = log_ratio(before, usual, 1.0).abs() < 0.22;
-        if self.usual.len() < 3 || plain && near || self.unusual >= 6 {
-            push(&mut self.usual, before);
-            self.unusual = 0;
-        } else {
-            self.unusual += 1;
-        }
-    }
-}
-
-fn push(ring: &mut Vec<f32>, x: f32) {
-    if ring.len() == USUAL {
-        ring.remove(0);
-    }
-    ring.push(x);
-}
-
-/// Median of at most [`USUAL`] numbers, 0 of none.
-fn median(values: &[f32]) -> f32 {
-    let mut sorted = [0.0; USUAL];
-    let n = values.len().min(USUAL);
-    sorted[..n].copy_from_slice(&values[..n]);
-    sorted[..n].sort_by(f32::total_cmp);
-    if n == 0 { 0.0 } else { 0.5 * (sorted[(n - 1) / 2] + sorted[n / 2]) }
-}
 
 /// What is known of the lead in use.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -148,63 +89,6 @@ impl BeatClasses {
         CONFIDENCE_MIN.check(params.confidence_min)?;
         Ok(Self { params, state: State::default() })
     }
-}
-
-/// Log odds of two questions about one beat.
-#[derive(Clone, Copy, Debug, PartialEq)]
-struct Odds {
-    ventricular: f32,
-    supraventricular: f32,
-}
-
-/// What is judged: the intervals around a beat in seconds, its measures, the usual shape that it is most like and, if
-/// there is one, the unusual one.
-struct Case<'a> {
-    before: f32,
-    intervals: &'a Intervals,
-    measures: &'a Measures,
-    usual: (&'a Shape, Match),
-    other: Option<(&'a Shape, Match)>,
-}
-
-impl Case<'_> {
-    /// The log odds, see [`VENTRICULAR`] and [`SUPRAVENTRICULAR`].
-    fn odds(&self) -> Odds {
-        let ((usual, on_usual), m, i) = (self.usual, self.measures, self.intervals);
-        let d = &usual.measures;
-        let (gap, early, pause, wider) = self.other.map_or((0.0, 0.0, 0.0, 0.0), |(s, on_other)| {
-            let gap = logf(1.02 - on_usual.likeness) - logf(1.02 - on_other.likeness);
-            (gap.clamp(0.0, 4.0), s.early, s.pause, log_ratio(s.measures.spread, d.spread, 1.5))
-        });
-        let calm = 1.0 + 8.0 * i.restless;
-        let sooner = |x: f32| log_ratio(self.before, x, 1.2).min(0.0);
-        let sharp = |m: &Measures| m.slope / m.height.max(1e-3);
-        let area = log_ratio(m.area, d.area, 2.0);
-        let ventricular = [
-            1.0,
-            logf(1.02 - on_usual.qrs),
-            gap * early,
-            gap * pause,
-            area,
-            gap * wider,
-            if gap > 0.3 { early } else { 0.0 },
-            on_usual.rest,
-            sooner(i.before) / calm,
-            logf(1.05 - on_usual.p),
-            log_ratio(sharp(m), sharp(d), 1.5),
-            log_ratio(m.height, d.height, 2.0).min(0.0),
-        ];
-        let early = sooner(median(&i.usual));
-        let supraventricular = [1.0, early, early / calm, sooner(median(&i.all)), area, i.restless.min(0.5)];
-        Odds {
-            ventricular: dot(&VENTRICULAR, &ventricular),
-            supraventricular: dot(&SUPRAVENTRICULAR, &supraventricular),
-        }
-    }
-}
-
-fn dot(a: &[f32], b: &[f32]) -> f32 {
-    a.iter().zip(b).fold(0.0, |sum, (x, y)| sum + x * y)
 }
 
 fn probability(log_odds: f32) -> f32 {
@@ -531,3 +415,67 @@ pub static SPEC: Spec = Spec {
     defaults: defaults::<Params>,
     build: |v| Ok(Box::new(BeatClasses::new(v)?)),
 };
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may stop")]
+mod tests {
+    use super::*;
+    use crate::ecg::rpeaks;
+    use crate::signal::{Hertz, Values};
+
+    /// A lead at 250 Hz: narrow beats every 0.8 s; from the 20th on every tenth one is `early_s` early and, if `wide`,
+    /// three times as wide and the other way up.
+    fn lead(early_s: f64, wide: bool, seconds: usize) -> Vec<f32> {
+        let bump = |t: f64, middle: f64, width: f64| libm::exp(-0.5 * ((t - middle) / width).powi(2));
+        (0..seconds * 250)
+            .map(|i| {
+                let t = i as f64 / 250.0;
+                let near = (t / 0.8) as usize;
+                (near.saturating_sub(1)..near + 3)
+                    .map(|k| {
+                        let odd = k >= 20 && k % 10 == 0;
+                        let r = 0.4 + 0.8 * k as f64 - if odd { early_s } else { 0.0 };
+                        match (odd, wide) {
+                            (true, true) => -1.3 * bump(t, r, 0.04) + 0.4 * bump(t, r + 0.25, 0.06),
+                            _ => bump(t, r, 0.012) + 0.25 * bump(t, r + 0.27, 0.045),
+                        }
+                    })
+                    .sum::<f64>() as f32
+            })
+            .collect()
+    }
+
+    /// Classes of all beats: normal, supraventricular, ventricular, unclassified.
+    fn told(wave: &[f32]) -> [usize; 4] {
+        let channel = ChannelId::named("ecg_ii").unwrap();
+        let mut chain = [&rpeaks::SPEC, &SPEC].map(|s| (s.build)(&(s.defaults)()).unwrap());
+        let (mut out, values, mut counts) = (Readings::default(), Values::default(), [0; 4]);
+        for (s, raw) in wave.chunks_exact(250).enumerate() {
+            let start = EventTime::from_seconds(s as i64);
+            let run = Run { channel, rate: Hertz(250.0), start, reset: s == 0, raw, clean: raw, bridged: 0 };
+            out.clear();
+            for operator in &mut chain {
+                operator.apply(&Epoch { start, runs: &[run], values: &values }, &mut out);
+            }
+            for c in &out.classes {
+                counts[match c.class {
+                    BeatClass::Normal => 0,
+                    BeatClass::Supraventricular => 1,
+                    BeatClass::Ventricular => 2,
+                    _ => 3,
+                }] += 1;
+            }
+        }
+        counts
+    }
+
+    #[test]
+    fn early_wide_beats_are_ventricular_and_early_narrow_ones_are_not() {
+        let [_, s, v, unknown] = told(&lead(0.3, true, 120));
+        assert!((11..=13).contains(&v) && s == 0 && unknown <= 10, "{v} ventricular, {s}, {unknown}");
+        let [_, s, v, _] = told(&lead(0.3, false, 120));
+        assert!((11..=13).contains(&s) && v == 0, "{s} supraventricular, {v}");
+        let [n, s, v, _] = told(&lead(0.0, false, 120));
+        assert!(n > 130 && s + v == 0, "{n} normal, {s}, {v}");
+    }
+}
