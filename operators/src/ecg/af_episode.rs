@@ -235,14 +235,14 @@ impl Operator for AfEpisode {
 pub static SPEC: Spec = Spec {
     name: "af_episode",
     summary: "Atrial fibrillation from the irregularity of RR intervals",
-    description: "The coefficient of sample entropy and the median of the last 40 RR intervals, within a minute, give \
-        log odds by logistic regression; they are averaged over some 20 s, and an episode begins and ends with \
-        hysteresis. Intervals at ventricular beats are left out, and intervals are joined only where no beat was left \
-        out between. Fewer than 16 such intervals, or too few of a known class, and nothing is said. It begins anew \
-        after ten seconds without a beat. An episode shows about half a minute late. Limits: flutter with regular \
-        conduction is not seen; frequent atrial ectopic beats, wandering pacemakers and ectopic beats that were not \
-        recognised look like fibrillation; a paced ventricle hides it. Differs from the source: tolerance from 30 ms up \
-        until five pairs match, ectopic intervals left out, weights of its own.",
+    description: "The coefficient of sample entropy and the median of the last 40 RR intervals, within a minute, \
+        give log odds by logistic regression; they are averaged over some 20 s, and an episode begins and ends with \
+        hysteresis. Intervals at ventricular beats are left out, and intervals are joined only where no beat was \
+        left out between. Fewer than 16 such intervals, or too few of a known class, and nothing is said. It begins \
+        anew after ten seconds without a beat. An episode shows about half a minute late. Limits: flutter with \
+        regular conduction is not seen; frequent atrial ectopic beats, wandering pacemakers and ectopic beats that \
+        were not recognised look like fibrillation; a paced ventricle hides it. Differs from the source: tolerance \
+        from 30 ms up until five pairs match, ectopic intervals left out, weights of its own.",
     reads: &[Kind::Ecg],
     writes: &[
         Output {

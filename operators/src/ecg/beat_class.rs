@@ -351,17 +351,18 @@ pub static SPEC: Spec = Spec {
     name: "beat_class",
     summary: "What each QRS complex means: normal, supraventricular or ventricular",
     description: "Beats of the lead in use that look alike share a shape, six at most; the dominant shape and others \
-        that are common and not early are this patient's usual beats. A beat is ventricular by the odds of a logistic \
-        regression: how little it is like any usual shape, how early and how wide beats of the unusual shape that it is \
-        like come and what pause follows them, how early it comes itself, its area, height and P wave; what was said of \
-        earlier beats of its shape counts too. Of the others it is supraventricular if it comes early for a calm rhythm. \
-        A beat waits for the next one, for two seconds at most. The first eight beats, beats of little confidence and \
-        those at a gap stay unclassified. Everything begins anew with a gap and when another lead is used. The \
-        weights are learned from the MIT-BIH development records on which the tests count: with the patient left out, \
-        figures were within a percent of those; with half of the patients left out, up to eight percent lower. Limits: \
-        aberrantly conducted supraventricular beats look ventricular; supraventricular beats are found poorly, in irregular rhythms hardly; \
-        a ventricular rhythm that lasts for minutes, or from the start, becomes the usual one; escape beats of usual \
-        width are normal; fusion beats fall on either side. Paced beats are not told apart (no reading of pacing spikes).",
+        that are common and not early are this patient's usual beats. A beat is ventricular by the odds of a \
+        logistic regression: how little it is like any usual shape, how early and how wide beats of the unusual \
+        shape that it is like come and what pause follows them, how early it comes itself, its area, height and P \
+        wave; what was said of earlier beats of its shape counts too. Of the others it is supraventricular if it \
+        comes early for a calm rhythm. A beat waits for the next one, for two seconds at most. The first eight \
+        beats, beats of little confidence and those at a gap stay unclassified. Everything begins anew with a gap \
+        and when another lead is used. The weights are learned from the MIT-BIH development records on which the \
+        tests count: with the patient left out, figures were within a percent of those; with half of the patients \
+        left out, up to nine percent lower. Limits: aberrantly conducted supraventricular beats look ventricular; \
+        supraventricular beats are found poorly, in irregular rhythms hardly; a ventricular rhythm that lasts for \
+        minutes, or from the start, becomes the usual one; escape beats of usual width are normal; fusion beats fall \
+        on either side. Paced beats are not told apart (no reading of pacing spikes).",
     reads: &[Kind::Ecg],
     writes: &[
         Output {
@@ -406,9 +407,9 @@ pub static SPEC: Spec = Spec {
     by_default: false,
     sources: &[
         "ANSI/AAMI EC57:2012 (classes of beats, how they are compared)",
-        "de Chazal P et al. IEEE Trans Biomed Eng 2004;51(7):1196-1206. doi:10.1109/TBME.2004.827359 (intervals, shape)",
-        "Llamedo M, Martinez JP. IEEE Trans Biomed Eng 2011;58(3):616-625. doi:10.1109/TBME.2010.2068048 (few features, \
-         held against other patients)",
+        "de Chazal P et al. IEEE Trans Biomed Eng 2004;51(7):1196-1206. doi:10.1109/TBME.2004.827359 (intervals)",
+        "Llamedo M, Martinez JP. IEEE Trans Biomed Eng 2011;58(3):616-625. doi:10.1109/TBME.2010.2068048 (few \
+         features, held against other patients)",
         "Moody GB, Mark RG. IEEE Eng Med Biol 2001;20(3):45-50. doi:10.1109/51.932724 (MIT-BIH records)",
     ],
     bounds: &[CONFIDENCE_MIN],

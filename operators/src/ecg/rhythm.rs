@@ -386,13 +386,12 @@ pub static SPEC: Spec = Spec {
         complex (not while the waves are fibrillatory, nor on a lead that does not move, nor where noise could hide \
         beats); extreme bradycardia is a mean rate below 40 over five beats, extreme tachycardia above 140 over 17; \
         ventricular tachycardia is five beats in a row above 100 a minute that are ventricular, or some of them \
-        ventricular and the others taken for supraventricular, and remains for ten seconds \
-        after the run; from 50 to 100 it is an idioventricular rhythm. Bigeminy and trigeminy are three repeats. \
-        Fibrillation or flutter is four seconds in a row in which the waves of the lead are smooth and restless \
-        (flutter_index) or the last four seconds leak little through a filter of half their own period. Everything \
-        begins anew with a gap. Limits: what beat_class limits say holds here; fast ventricular tachycardia may be \
-        called fibrillation, and regular artefacts may; fine fibrillation below 0.05 mV is not seen; pacing spikes \
-        are not looked for.",
+        ventricular and the others taken for supraventricular, and remains for ten seconds after the run; from 50 to \
+        100 it is an idioventricular rhythm. Bigeminy and trigeminy are three repeats. Fibrillation or flutter is \
+        four seconds in a row in which the waves of the lead are smooth and restless (flutter_index) or the last \
+        four seconds leak little through a filter of half their own period. Everything begins anew with a gap. \
+        Limits: what beat_class limits say holds here; fast ventricular tachycardia may be called fibrillation, and \
+        regular artefacts may; fine fibrillation below 0.05 mV is not seen; pacing spikes are not looked for.",
     reads: &[Kind::Ecg],
     writes: &[
         of("asystole", "1", "Whether no QRS complex has come for four seconds: 0 or 1"),
