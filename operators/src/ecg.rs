@@ -9,11 +9,11 @@ pub mod qrs_features;
 pub mod qrs_flutter;
 mod qrs_odds;
 
-pub mod ecg_intervals;
 pub mod af_episode;
 pub mod beat_class;
 mod beat_odds;
 pub mod beat_shape;
+pub mod ecg_intervals;
 pub mod heart_rate;
 pub mod hrv;
 pub mod rhythm;
@@ -38,7 +38,13 @@ mod synthetic;
 use crate::operator::Spec;
 
 /// The cards of this family, in graph order.
-pub static SPECS: &[&Spec] =
-    &[&rpeaks::SPEC, &heart_rate::SPEC, &hrv::SPEC, &ecg_intervals::SPEC, &st_level::SPEC];
-pub static SPECS: &[&Spec] = &[&rpeaks::SPEC, &heart_rate::SPEC, &beat_class::SPEC];
-    &[&rpeaks::SPEC, &heart_rate::SPEC, &beat_class::SPEC, &af_episode::SPEC, &rhythm::SPEC];
+pub static SPECS: &[&Spec] = &[
+    &rpeaks::SPEC,
+    &heart_rate::SPEC,
+    &hrv::SPEC,
+    &ecg_intervals::SPEC,
+    &st_level::SPEC,
+    &beat_class::SPEC,
+    &af_episode::SPEC,
+    &rhythm::SPEC,
+];

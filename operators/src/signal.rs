@@ -14,7 +14,6 @@ pub use channel::{CHANNELS, Channel, ChannelId, Kind};
 pub use epoch::{Epoch, Run};
 pub use frame::{Frame, PatientId, SourceId};
 pub use graded::Graded;
-pub use reading::{Beat, BeatKind, Missing, Reading, Readings};
 pub use reading::{Beat, BeatClass, BeatKind, ClassedBeat, Missing, Reading, Readings};
 pub use time::{EventTime, Span};
 pub use units::{Hertz, Unit};
