@@ -26,6 +26,8 @@ const WIDE_FILES: &[(&str, &str)] =
 const NOT_OPERATORS: &[(&str, &str)] = &[
     ("alarm/beat_trains", "what alarm_evidence remembers of each signal"),
     ("ecg/average_beat", "the beat that ecg_intervals and st_level measure"),
+    ("ecg/beat_odds", "how beat_class judges"),
+    ("ecg/beat_shape", "what beat_class measures"),
     ("ecg/delineation", "how ecg_intervals measures it"),
     ("ecg/ecg_intervals_tests", "tests of ecg_intervals"),
     ("ecg/leads", "what rpeaks knows of each lead"),
