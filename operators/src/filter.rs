@@ -6,7 +6,7 @@
 //! channels run at once), [`dispatch`] (which instructions), [`conditioning`] (which filter a channel gets). The
 //! others stand alone.
 
-pub mod baseline;
+pub mod baseline_wander;
 pub mod cascade;
 pub mod conditioning;
 pub mod counts;
@@ -18,7 +18,7 @@ pub mod mains;
 pub mod median;
 pub mod resample;
 
-pub use baseline::{Baseline, BaselineState};
+pub use baseline_wander::{Baseline, BaselineState};
 pub use cascade::{Cascade, CascadeState, Precision};
 pub use conditioning::{BandPass, Conditioning, Family, cascade_for};
 pub use counts::values_of_counts;

@@ -2,7 +2,7 @@
 //! In: golden values made by reference/make_hrv_reference.py. Out: failures that name the series and the number.
 #![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
 
-use auscult_operators::ecg::hrv::rhythm::Rhythm;
+use auscult_operators::ecg::hrv::bands::Rhythm;
 use auscult_operators::ecg::hrv::series::{Series, mark_normal};
 use serde::Deserialize;
 

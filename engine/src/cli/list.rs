@@ -80,8 +80,8 @@ fn cards(family: Family) -> Vec<Value> {
                     .collect();
                 json!({
                     "name": s.name, "summary": s.summary, "description": s.description, "writes": writes,
-                    "latency_s": s.latency.seconds(), "needs": s.needs, "by_default": s.by_default, "sources": s.sources,
-                    "params": (s.defaults)(), "schema": (s.schema)(),
+                    "latency_s": s.latency.seconds(), "needs": s.needs, "by_default": s.by_default,
+                    "sources": s.sources, "params": (s.defaults)(), "schema": (s.schema)(),
                 })
             })
             .collect(),

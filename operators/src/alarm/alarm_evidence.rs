@@ -246,18 +246,19 @@ const fn output(name: &'static str, summary: &'static str) -> Output {
 /// The card.
 pub static SPEC: Spec = Spec {
     name: "alarm_evidence",
-    summary: "Whether several signals together bear out asystole, extreme rates, ventricular tachycardia or fibrillation",
-    description: "Looks at the last 16 s and yields, for each condition, 0 if no signal shows it, 0.25 if one shows it \
-        and another one that can be believed does not, 0.5 if one shows it and no other one can say, 1 if two show it. \
-        From 0.5 on the condition should be taken for real. The QRS complexes are those of rpeaks; the pulses of PPG and \
-        arterial pressure are believed while their running quality is at least 0.7 and eight of them have been seen. \
-        Asystole is refuted by pulses without a pause of 2.5 s; bradycardia by five pulses in a row at 60 a minute or \
-        more; ventricular tachycardia, which is five beats faster than usual, by pulses of at least 0.6 of the usual \
-        height at the usual rate meanwhile; fibrillation by even pulses. An extreme tachycardia is never refuted, since \
-        weak pulses are missed. The limits are those of the definitions with a margin, so that doubt speaks for the \
-        alarm. A ventricular tachycardia that has gone on for more than a minute has become usual and is not seen; \
-        neither is one whose beats are wide but not faster than usual. It judges an alarm of a monitor, and should not \
-        raise one alone.",
+    summary: "Whether several signals together bear out asystole, extreme rates, ventricular tachycardia or flutter",
+    description: "Looks at the last 16 s and yields, for each condition, 0 if no signal shows it, 0.25 if one \
+        shows it and another one that can be believed does not, 0.5 if one shows it and no other one can say, \
+        1 if two show it. From 0.5 on the condition should be taken for real. The QRS complexes are those of \
+        rpeaks; the pulses of PPG and arterial pressure are believed while their running quality is at least \
+        0.7 and eight of them have been seen. Asystole is refuted by pulses without a pause of 2.5 s; \
+        bradycardia by five pulses in a row at 60 a minute or more; ventricular tachycardia, which is five \
+        beats faster than usual, by pulses of at least 0.6 of the usual height at the usual rate meanwhile; \
+        fibrillation by even pulses. An extreme tachycardia is never refuted, since weak pulses are missed. \
+        The limits are those of the definitions with a margin, so that doubt speaks for the alarm. A \
+        ventricular tachycardia that has gone on for more than a minute has become usual and is not seen; \
+        neither is one whose beats are wide but not faster than usual. It judges an alarm of a monitor, and \
+        should not raise one alone.",
     reads: &[Kind::Ecg, Kind::Ppg, Kind::Pressure],
     writes: &[
         output("asystole_evidence", "Evidence for an asystole in the last 16 s: from 0.5 on, real"),
@@ -271,7 +272,7 @@ pub static SPEC: Spec = Spec {
     by_default: false,
     sources: &[
         "Clifford GD et al. Comput Cardiol 2015;42:273-276 (definitions of the five arrhythmias, data)",
-        "Aboukhalil A et al. J Biomed Inform 2008;41:442-451. doi:10.1016/j.jbi.2008.03.003 (pulses against ECG alarms)",
+        "Aboukhalil A et al. J Biomed Inform 2008;41:442-451. doi:10.1016/j.jbi.2008.03.003 (pulses and alarms)",
     ],
     bounds: BOUNDS,
     schema: || schemars::schema_for!(Params),

@@ -2,7 +2,7 @@
 //! In: QRS beats written earlier, and where the ECG has gaps. Out: every half minute intervals and their spread in ms,
 //! power in ms squared, shares in % and 1, entropy in 1.
 
-pub mod rhythm;
+pub mod bands;
 pub mod series;
 
 use std::cell::RefCell;
@@ -10,7 +10,7 @@ use std::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};
 
-use self::rhythm::{Bands, Rhythm};
+use self::bands::{Bands, Rhythm};
 use self::series::{Series, mark_normal};
 use crate::filter::dispatch::Far;
 use crate::operator::{Operator, Output, Spec, StateError, defaults, load_state, params, save_state};

@@ -215,7 +215,7 @@ pub static SPEC: Spec = Spec {
     ],
     needs: &["signal_quality"],
     latency: Span::ZERO,
-    by_default: true,
+    by_default: false,
     sources: &[
         "Maynard D, Prior PF, Scott DF. BMJ 1969;4:545-546. doi:10.1136/bmj.4.5682.545-a (the monitor, 2 to 15 Hz)",
         "Hellstroem-Westas L, Rosen I. Semin Fetal Neonatal Med 2006;11:503-511. doi:10.1016/j.siny.2006.07.011 \

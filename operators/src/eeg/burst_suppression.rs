@@ -192,7 +192,7 @@ pub static SPEC: Spec = Spec {
     }],
     needs: &["signal_quality"],
     latency: Span::ZERO,
-    by_default: true,
+    by_default: false,
     sources: &[
         "Rampil IJ. A primer for EEG signal processing in anesthesia. Anesthesiology 1998;89:980-1002. \
          doi:10.1097/00000542-199810000-00023 (within 5 uV for at least 0.5 s; over at least 60 s)",

@@ -184,7 +184,7 @@ pub static SPEC: Spec = Spec {
     ],
     needs: &["signal_quality"],
     latency: Span::ZERO,
-    by_default: true,
+    by_default: false,
     sources: &[
         "Vaehae-Ypyae H et al. Clin Physiol Funct Imaging 2015;35:64-70. doi:10.1111/cpf.12127 (MAD)",
         "van Hees VT et al. PLoS ONE 2013;8:e61691. doi:10.1371/journal.pone.0061691 (ENMO)",

@@ -200,7 +200,7 @@ pub static SPEC: Spec = Spec {
     }],
     needs: &["signal_quality"],
     latency: Span::seconds_const(62),
-    by_default: true,
+    by_default: false,
     sources: &[
         "Bourke AK, O'Brien JV, Lyons GM. Gait Posture 2007;26:194-199. doi:10.1016/j.gaitpost.2006.09.012 \
          (thresholds)",

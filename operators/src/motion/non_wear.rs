@@ -162,7 +162,7 @@ pub static SPEC: Spec = Spec {
     }],
     needs: &[],
     latency: Span::ZERO,
-    by_default: true,
+    by_default: false,
     sources: &[
         "van Hees VT et al. PLoS ONE 2013;8:e61691. doi:10.1371/journal.pone.0061691 (13 mg, 50 mg, two axes, one \
          hour)",

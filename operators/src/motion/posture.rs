@@ -215,7 +215,7 @@ pub static SPEC: Spec = Spec {
     }],
     needs: &["signal_quality"],
     latency: Span::ZERO,
-    by_default: true,
+    by_default: false,
     sources: &[
         "Karantonis DM et al. IEEE Trans Inf Technol Biomed 2006;10:156-167. doi:10.1109/TITB.2005.856864 (tilt of a \
          trunk sensor; rest against activity)",

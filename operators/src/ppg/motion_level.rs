@@ -141,7 +141,7 @@ pub static SPEC: Spec = Spec {
     ],
     needs: &[],
     latency: Span::ZERO,
-    by_default: true,
+    by_default: false,
     sources: &[
         "van Hees VT et al. Separating movement and gravity components in an acceleration signal and implications \
          for the assessment of human daily physical activity. PLoS One 2013;8:e61691. \

@@ -123,7 +123,7 @@ pub static SPEC: Spec = Spec {
     ],
     needs: &["abp_beats"],
     latency: Span::seconds_const(4),
-    by_default: true,
+    by_default: false,
     sources: &[
         "Allgöwer M, Burri C. Schockindex. Dtsch Med Wochenschr 1967;92:1947-1950. doi:10.1055/s-0028-1106070",
         "Rady MY et al. A comparison of the shock index and conventional vital signs to identify acute, critical \

@@ -49,8 +49,8 @@ const PLAIN: Limits = Limits {
 };
 
 /// Slopes of 320 mV/s are the steepest that IEC 60601-2-27 asks an ECG monitor to follow. The flat step is kept
-/// far below amplifier noise: asystole is not a loose lead. Electrode motion moves the mean of a second; breathing moves
-/// it by less than a fifth of the height as a rule.
+/// far below amplifier noise: asystole is not a loose lead. Electrode motion moves the mean of a second; breathing
+/// moves it by less than a fifth of the height as a rule.
 const ECG: Limits = Limits {
     flat_step: 0.000_5,
     noise_step_s: 0.008,

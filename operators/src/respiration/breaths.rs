@@ -263,7 +263,7 @@ pub static SPEC: Spec = Spec {
     }],
     needs: &[],
     latency: Span::seconds_const(15),
-    by_default: true,
+    by_default: false,
     sources: &[
         "Berry RB et al. Rules for scoring respiratory events in sleep: update of the 2007 AASM manual. J Clin Sleep \
          Med 2012;8:597-619. doi:10.5664/jcsm.2172 (apnoea: amplitude falls by 90 %)",

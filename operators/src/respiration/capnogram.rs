@@ -320,7 +320,7 @@ pub static SPEC: Spec = Spec {
     ],
     needs: &[],
     latency: Span::seconds_const(32),
-    by_default: true,
+    by_default: false,
     sources: &[
         "ISO 80601-2-55:2018 (respiratory gas monitors)",
         "Gravenstein JS et al. Capnography. 2nd ed. Cambridge University Press 2011. doi:10.1017/CBO9780511933837",

@@ -321,7 +321,7 @@ pub static SPEC: Spec = Spec {
     ],
     needs: &[],
     latency: Span::ZERO,
-    by_default: true,
+    by_default: false,
     sources: &[
         "Royal College of Physicians. National Early Warning Score (NEWS) 2. London 2017 (limits)",
         "Evans L et al. Intensive Care Med 2021;47:1181-1247. doi:10.1007/s00134-021-06506-y (mean pressure of 65 \
