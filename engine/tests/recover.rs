@@ -342,7 +342,7 @@ fn written_down_anywhere_nothing_changes() {
 /// another version is refused, state of another form under the same version would be misread.
 #[test]
 fn the_form_of_a_state_is_that_of_its_version() {
-    const GOLDEN: &[(u16, &str)] = &[(1, "1ca221d8bc532da1")];
+    const GOLDEN: &[(u16, &str)] = &[(1, "1ca221d8bc532da1"), (2, "a7736cbe526bb755")];
     let plan = plan(5.0, 60.0);
     let log = faulty_log(1, 2, 30);
     let (mut worker, ..) = World::default().restore(&plan);

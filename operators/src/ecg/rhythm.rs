@@ -283,7 +283,6 @@ impl Rhythm {
     /// What follows from the beats alone.
     fn of_beats(&self, out: &Readings, end: EventTime, hindrance: Option<Missing>) -> [Graded; 4] {
         let s = &self.state;
-        let flag = |yes: bool| hindrance.map_or(Ok(f64::from(u8::from(yes))), Err);
         let since = out.find("since_last_qrs");
         let quality = since.map_or(0.0, |r| r.quality);
         let fibrillating = s.fibrillatory > 0;
@@ -295,13 +294,19 @@ impl Rhythm {
         let open = without.ok().filter(|t| *t >= PAUSE_S && !fibrillating && !s.beats.is_empty());
         let ended = s.pause.filter(|p| end - p.0 <= PAUSE_TOLD).map_or(0.0, |p| p.1);
         let pause = hindrance.map_or(Ok(open.unwrap_or(0.0).max(ended)), Err);
-        let slow = s.rate(SLOW.0, end).is_some_and(|r| r < SLOW.1);
-        let fast = s.rate(FAST.0, end).is_some_and(|r| r > FAST.1);
+        // Too few beats are not a rate that is well.
+        let rated = |rate: Option<f64>, extreme: fn(f64) -> bool| match (hindrance, rate) {
+            (Some(why), _) => Err(why),
+            (None, None) => Err(Missing::TooFew),
+            (None, Some(r)) => Ok(f64::from(u8::from(extreme(r)))),
+        };
+        let slow = rated(s.rate(SLOW.0, end), |r| r < SLOW.1);
+        let fast = rated(s.rate(FAST.0, end), |r| r > FAST.1);
         [
             ("asystole", asystole, quality),
             ("pause", pause, quality),
-            ("extreme_bradycardia", flag(slow), quality),
-            ("extreme_tachycardia", flag(fast), quality),
+            ("extreme_bradycardia", slow, quality),
+            ("extreme_tachycardia", fast, quality),
         ]
     }
 
@@ -481,8 +486,10 @@ mod tests {
         for (beats, seconds, expected) in cases {
             let out = told(&beats, seconds, true);
             let called: Vec<&str> =
-                out.items[2..].iter().filter(|r| r.value.unwrap() > 0.0).map(|r| r.name).collect();
+                out.items[2..].iter().filter(|r| r.value.is_ok_and(|v| v > 0.0)).map(|r| r.name).collect();
             assert_eq!(called, expected, "{beats:?}");
+            let fast = out.find("extreme_tachycardia").unwrap().value;
+            assert_eq!(fast == Err(Missing::TooFew), beats.len() < FAST.0, "{fast:?}");
         }
     }
 
