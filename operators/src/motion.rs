@@ -1,5 +1,5 @@
 //! Movement: how much, in which position, whether somebody may have fallen, and whether the sensor is worn at all.
-//! In: acceleration along three axes, in g, with gravity. Out: m[g], codes.
+//! In: acceleration along three axes, in g, with gravity. Out: `m[g]`, codes.
 
 pub mod activity;
 pub mod fall_suspicion;

@@ -1,4 +1,4 @@
-//! How much a patient moves, minute by minute. In: acceleration along three axes in g. Out: two measures in m[g]: the
+//! How much a patient moves, minute by minute. In: acceleration along three axes in g. Out: two measures in `m[g]`: the
 //! mean deviation of its length from its own mean, and the mean of its length beyond gravity.
 
 use serde::{Deserialize, Serialize};
