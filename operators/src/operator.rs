@@ -50,6 +50,13 @@ pub struct Output {
     pub feeds: &'static str,
 }
 
+impl Output {
+    /// An output that feeds no quantity.
+    pub const fn new(name: &'static str, unit: &'static str, summary: &'static str) -> Self {
+        Self { name, unit, summary, feeds: "" }
+    }
+}
+
 /// The card of an operator: all that configuration, documents and tests need to know.
 pub struct Spec {
     /// Name in configuration; name of the file and of the page.

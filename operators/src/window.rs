@@ -258,6 +258,21 @@ impl Ring {
         self.head = 0;
     }
 
+    /// Median of the oldest `N` numbers held, of all where it holds no more.
+    ///
+    /// ```
+    /// use auscult_operators::window::Ring;
+    /// let mut ring = Ring::new(3);
+    /// ring.extend(&[9.0, 1.0, 2.0, 4.0]);
+    /// assert_eq!(ring.median::<3>(), Some(2.0));
+    /// ```
+    pub fn median<const N: usize>(&self) -> Option<f32> {
+        let mut all = [0.0; N];
+        let n = self.len().min(N);
+        all.iter_mut().zip(self.iter()).for_each(|(slot, x)| *slot = x);
+        median_in_place(&mut all[..n])
+    }
+
     /// Smallest and largest number held.
     pub fn extremes(&self) -> Option<(f32, f32)> {
         let first = self.get(0)?;

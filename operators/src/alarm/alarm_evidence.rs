@@ -239,10 +239,6 @@ impl Operator for AlarmEvidence {
     }
 }
 
-const fn output(name: &'static str, summary: &'static str) -> Output {
-    Output { name, unit: "1", summary, feeds: "" }
-}
-
 /// The card.
 pub static SPEC: Spec = Spec {
     name: "alarm_evidence",
@@ -261,11 +257,11 @@ pub static SPEC: Spec = Spec {
         should not raise one alone.",
     reads: &[Kind::Ecg, Kind::Ppg, Kind::Pressure],
     writes: &[
-        output("asystole_evidence", "Evidence for an asystole in the last 16 s: from 0.5 on, real"),
-        output("bradycardia_evidence", "Evidence for an extreme bradycardia"),
-        output("tachycardia_evidence", "Evidence for an extreme tachycardia"),
-        output("vt_evidence", "Evidence for a ventricular tachycardia"),
-        output("vf_evidence", "Evidence for ventricular flutter or fibrillation"),
+        Output::new("asystole_evidence", "1", "Evidence for an asystole in the last 16 s: from 0.5 on, real"),
+        Output::new("bradycardia_evidence", "1", "Evidence for an extreme bradycardia"),
+        Output::new("tachycardia_evidence", "1", "Evidence for an extreme tachycardia"),
+        Output::new("vt_evidence", "1", "Evidence for a ventricular tachycardia"),
+        Output::new("vf_evidence", "1", "Evidence for ventricular flutter or fibrillation"),
     ],
     needs: &["rpeaks"],
     latency: Span::ZERO,

@@ -290,26 +290,22 @@ impl Operator for Hrv {
     }
 }
 
-const fn output(name: &'static str, unit: &'static str, summary: &'static str) -> Output {
-    Output { name, unit, summary, feeds: "" }
-}
-
 static WRITES: [Output; 11] = [
-    output("hrv_mean_nn", "ms", "Mean normal interval between beats"),
-    output("hrv_sdnn", "ms", "Standard deviation of normal intervals"),
-    output("hrv_rmssd", "ms", "Root mean square of successive differences of normal intervals"),
-    output("hrv_pnn50", "%", "Successive normal intervals that differ by more than 50 ms"),
-    output("hrv_lf", "ms2", "Power of the intervals from 0.04 to 0.15 Hz"),
-    output("hrv_hf", "ms2", "Power of the intervals from 0.15 to 0.4 Hz"),
-    output("hrv_lf_hf", "1", "Power from 0.04 to 0.15 Hz over that from 0.15 to 0.4 Hz"),
-    output("hrv_sd1", "ms", "Width of the plot of each interval over the one before"),
-    output("hrv_sd2", "ms", "Length of the plot of each interval over the one before"),
-    output(
+    Output::new("hrv_mean_nn", "ms", "Mean normal interval between beats"),
+    Output::new("hrv_sdnn", "ms", "Standard deviation of normal intervals"),
+    Output::new("hrv_rmssd", "ms", "Root mean square of successive differences of normal intervals"),
+    Output::new("hrv_pnn50", "%", "Successive normal intervals that differ by more than 50 ms"),
+    Output::new("hrv_lf", "ms2", "Power of the intervals from 0.04 to 0.15 Hz"),
+    Output::new("hrv_hf", "ms2", "Power of the intervals from 0.15 to 0.4 Hz"),
+    Output::new("hrv_lf_hf", "1", "Power from 0.04 to 0.15 Hz over that from 0.15 to 0.4 Hz"),
+    Output::new("hrv_sd1", "ms", "Width of the plot of each interval over the one before"),
+    Output::new("hrv_sd2", "ms", "Length of the plot of each interval over the one before"),
+    Output::new(
         "hrv_sample_entropy",
         "1",
         "Sample entropy of the intervals (templates of two, a fifth of the SD)",
     ),
-    output("hrv_left_out", "1", "Share of intervals left out as ectopic or unsure"),
+    Output::new("hrv_left_out", "1", "Share of intervals left out as ectopic or unsure"),
 ];
 
 /// The card.

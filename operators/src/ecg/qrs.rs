@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use super::qrs_features::{Ahead, BLOCK, Compute, Features};
 use super::qrs_flutter::FlutterWatch;
-use super::qrs_odds::{Evidence, FLOOR_MV};
+use super::qrs_odds::{Evidence, FLOOR_MV, by_bumps};
 use crate::filter::dispatch::{Far, widest};
 use crate::signal::Hertz;
 
@@ -402,8 +402,7 @@ impl QrsDetector {
             enough = enough.max(START_SHARE * seen.max(self.qrs_level).min(3.0 * self.qrs_level));
         }
         let middle = c.index - self.features.delay();
-        let bumps = self.features.bumps(middle);
-        let odds = self.log_odds(c, bumps);
+        let (odds, bumps) = self.log_odds(c, middle);
         let (log_odds, beat) = if odds > 0.0 && c.energy > enough {
             // In flutter no wave is a QRS complex, whatever speaks for it.
             self.learn_bumps(bumps);
@@ -415,18 +414,24 @@ impl QrsDetector {
         on_peak(Judged { middle, log_odds: log_odds.clamp(-SUREST, SUREST), beat });
     }
 
-    /// Natural logarithm of the odds that a candidate is a QRS complex.
-    fn log_odds(&self, c: Candidate, bumps: [f32; 3]) -> f32 {
+    /// Natural logarithm of the odds that a candidate is a QRS complex, and its bumps, which are only looked for where
+    /// there is hope.
+    fn log_odds(&self, c: Candidate, middle: i64) -> (f32, [f32; 3]) {
         let to = (c.index + self.len.around.1).min(self.count() - 1);
-        Evidence {
+        let evidence = Evidence {
             energy: c.energy,
             qrs_level: self.qrs_level,
             noise_level: self.noise_level,
             around: self.features.mean_energy(c.index - self.len.around.0, to),
             due: (c.index - self.last_peak) as f32 / self.rr,
-            bumps: (self.interval_count >= BUMPS_AFTER).then_some((bumps, self.bump_levels)),
+        };
+        if evidence.is_hopeless() {
+            return (f32::NEG_INFINITY, [0.0; 3]);
         }
-        .log_odds()
+        let bumps = self.features.bumps(middle);
+        let known = self.interval_count >= BUMPS_AFTER;
+        let more = if known { by_bumps(bumps, self.bump_levels) } else { 0.0 };
+        (evidence.log_odds() + more, bumps)
     }
 
     fn learn_bumps(&mut self, bumps: [f32; 3]) {

@@ -356,9 +356,7 @@ impl Features {
         let to = (first + 2 * (samples(BUMP_SEARCH_S) + reach) as i64 + 2).min(last + 1);
         let mut line = [0; BUMP_LINE];
         let line = &mut line[..((to - first).max(0) as usize).min(BUMP_LINE)];
-        for (i, sum) in line.iter_mut().enumerate() {
-            *sum = self.sum((first + i as i64).max(-1));
-        }
+        self.copy_sums(first, line);
         widest(Bumps { line, reach, sizes })
     }
 
@@ -367,13 +365,18 @@ impl Features {
         let width = 2 * half as usize + 1;
         let mut line = [0; SEARCHED + WIDEST];
         let line = &mut line[..out.len() + width.min(WIDEST)];
-        let first = (from - half - 1) as usize & (self.sums.len() - 1);
-        let (now, later) = line.split_at_mut(line.len().min(self.sums.len() - first));
-        now.copy_from_slice(&self.sums[first..first + now.len()]);
-        later.copy_from_slice(&self.sums[..later.len()]);
+        self.copy_sums(from - half - 1, line);
         for (out, (before, to)) in out.iter_mut().zip(line.iter().zip(&line[width..])) {
             *out = to.wrapping_sub(*before);
         }
+    }
+
+    /// Copies sums from that of sample `first` on; those of before the first sample are zero.
+    fn copy_sums(&self, first: i64, line: &mut [i32]) {
+        let first = first as usize & (self.sums.len() - 1);
+        let (now, later) = line.split_at_mut(line.len().min(self.sums.len() - first));
+        now.copy_from_slice(&self.sums[first..first + now.len()]);
+        later.copy_from_slice(&self.sums[..later.len()]);
     }
 
     #[inline]

@@ -30,29 +30,28 @@ pub(super) struct Evidence {
     pub(super) around: f32,
     /// Time since the last beat, in RR intervals.
     pub(super) due: f32,
-    /// Bumps of three sizes, and those of QRS complexes, in mV; none while these are not known.
-    pub(super) bumps: Option<([f32; 3], [f32; 3])>,
 }
 
 impl Evidence {
-    /// Natural logarithm of the odds that this is a QRS complex.
+    /// Whether it is no QRS complex, whatever else speaks for it.
+    pub(super) fn is_hopeless(&self) -> bool {
+        self.around > AROUND_LIMIT * self.energy || self.energy < LEAST_SHARE * self.qrs_level
+    }
+
+    /// Natural logarithm of the odds that this is a QRS complex, bumps left out.
     pub(super) fn log_odds(&self) -> f32 {
-        let Self { energy, qrs_level, noise_level, around, due, bumps } = *self;
-        if around > AROUND_LIMIT * energy || energy < LEAST_SHARE * qrs_level {
-            return f32::NEG_INFINITY;
-        }
+        let Self { energy, qrs_level, noise_level, around, due } = *self;
         let level = qrs_level.max(FLOOR_MV);
         WEIGHTS[0]
             + WEIGHTS[1] * logf(energy.max(1e-6) / level)
             + WEIGHTS[2] * logf((noise_level + 1e-4) / level)
             + WEIGHTS[3] * logf(due.clamp(0.1, 2.0))
             + WEIGHTS[4] * around / energy.max(1e-6)
-            + bumps.map_or(0.0, |(bumps, levels)| by_bumps(bumps, levels))
     }
 }
 
-/// What the bumps add to the log odds.
-fn by_bumps(bumps: [f32; 3], levels: [f32; 3]) -> f32 {
+/// What the bumps of three sizes, against those of QRS complexes, both in mV, add to the log odds.
+pub(super) fn by_bumps(bumps: [f32; 3], levels: [f32; 3]) -> f32 {
     let share = |k: usize| (bumps[k] / levels[k].max(1e-3)).clamp(BUMP_SHARE.0, BUMP_SHARE.1);
     (0..3).map(|k| BUMP_WEIGHTS[k] * logf(share(k))).sum()
 }

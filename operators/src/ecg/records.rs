@@ -3,6 +3,9 @@
 
 use std::path::{Path, PathBuf};
 
+#[path = "../../tests/support/annotations.rs"]
+mod annotations;
+
 /// One lead of one record.
 pub struct Record {
     pub name: String,
@@ -41,7 +44,7 @@ pub fn read_lead(folder: &Path, name: &str, lead: usize) -> Record {
         .map(|i| ((f64::from(counts(&bytes, i * leads + lead)) - number(zero)) / gain) as f32)
         .collect();
     let (beats, flutter) =
-        annotations(&std::fs::read(folder.join(format!("{name}.atr"))).unwrap(), count as i64);
+        annotated(&std::fs::read(folder.join(format!("{name}.atr"))).unwrap(), count as i64);
     Record { name: name.into(), rate, mv, beats, flutter }
 }
 
@@ -83,30 +86,14 @@ fn format_16(bytes: &[u8], i: usize) -> i32 {
     i32::from(i16::from_le_bytes([bytes[2 * i], bytes[2 * i + 1]]))
 }
 
-/// Beats and flutter of an annotation file in MIT format: words of six bits of code and ten of time.
-fn annotations(bytes: &[u8], end: i64) -> (Vec<i64>, Vec<(i64, i64)>) {
-    let words: Vec<u16> = bytes.chunks_exact(2).map(|b| u16::from_le_bytes([b[0], b[1]])).collect();
+/// Beats and flutter of an annotation file in MIT format.
+fn annotated(bytes: &[u8], end: i64) -> (Vec<i64>, Vec<(i64, i64)>) {
     let (mut beats, mut flutter, mut open) = (Vec::new(), Vec::new(), None);
-    let (mut time, mut i) = (0i64, 0usize);
-    while i < words.len() && words[i] != 0 {
-        let (code, value) = (words[i] >> 10, i64::from(words[i] & 1023));
-        i += 1;
-        match code {
-            59 => {
-                time += i64::from(words[i] as i16) << 16 | i64::from(words[i + 1]);
-                i += 2;
-            }
-            60..=62 => {}
-            63 => i += (value as usize).div_ceil(2),
-            _ => {
-                time += value;
-                match code {
-                    1..=13 | 25 | 30 | 34 | 35 | 38 | 41 => beats.push(time),
-                    32 => open = Some(time),
-                    33 => flutter.extend(open.take().map(|o| (o, time))),
-                    _ => {}
-                }
-            }
+    for a in annotations::annotations(bytes) {
+        match a.symbol {
+            '[' => open = Some(a.sample),
+            ']' => flutter.extend(open.take().map(|o| (o, a.sample))),
+            symbol => beats.extend(annotations::class(symbol).map(|_| a.sample)),
         }
     }
     flutter.extend(open.map(|o| (o, end)));

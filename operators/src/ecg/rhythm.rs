@@ -379,10 +379,6 @@ impl Operator for Rhythm {
     }
 }
 
-const fn of(name: &'static str, unit: &'static str, summary: &'static str) -> Output {
-    Output { name, unit, summary, feeds: "" }
-}
-
 /// The card.
 pub static SPEC: Spec = Spec {
     name: "rhythm",
@@ -399,15 +395,19 @@ pub static SPEC: Spec = Spec {
         regular artefacts may; fine fibrillation below 0.05 mV is not seen; pacing spikes are not looked for.",
     reads: &[Kind::Ecg],
     writes: &[
-        of("asystole", "1", "Whether no QRS complex has come for four seconds: 0 or 1"),
-        of("pause", "s", "Longest of the pause going on and the last one in a minute, from 2 s; 0 if none"),
-        of("extreme_bradycardia", "1", "Below 40 a minute over five beats: 0 or 1"),
-        of("extreme_tachycardia", "1", "Above 140 a minute over 17 beats: 0 or 1"),
-        of("ventricular_tachycardia", "1", "Five ventricular beats above 100 a minute: 0 or 1"),
-        of("idioventricular_rhythm", "1", "Five ventricular beats at 50 to 100 a minute: 0 or 1"),
-        of("bigeminy", "1", "Every second beat ventricular, three times: 0 or 1"),
-        of("trigeminy", "1", "Every third beat ventricular, three times: 0 or 1"),
-        of("ventricular_fibrillation", "1", "Four seconds of fibrillatory or flutter waves: 0 or 1"),
+        Output::new("asystole", "1", "Whether no QRS complex has come for four seconds: 0 or 1"),
+        Output::new(
+            "pause",
+            "s",
+            "Longest of the pause going on and the last one in a minute, from 2 s; 0 if none",
+        ),
+        Output::new("extreme_bradycardia", "1", "Below 40 a minute over five beats: 0 or 1"),
+        Output::new("extreme_tachycardia", "1", "Above 140 a minute over 17 beats: 0 or 1"),
+        Output::new("ventricular_tachycardia", "1", "Five ventricular beats above 100 a minute: 0 or 1"),
+        Output::new("idioventricular_rhythm", "1", "Five ventricular beats at 50 to 100 a minute: 0 or 1"),
+        Output::new("bigeminy", "1", "Every second beat ventricular, three times: 0 or 1"),
+        Output::new("trigeminy", "1", "Every third beat ventricular, three times: 0 or 1"),
+        Output::new("ventricular_fibrillation", "1", "Four seconds of fibrillatory or flutter waves: 0 or 1"),
     ],
     needs: &["rpeaks", "heart_rate", "beat_class"],
     latency: Span::seconds_const(6),

@@ -10,7 +10,7 @@ use crate::filter::dispatch::Far;
 use crate::operator::{Operator, Output, Spec, StateError, defaults, load_state, params, save_state};
 use crate::params::Bound;
 use crate::signal::{BeatKind, ChannelId, Epoch, EventTime, Kind, Missing, Reading, Readings, Span};
-use crate::window::{Ring, grade, median_in_place};
+use crate::window::{Ring, grade};
 
 /// Parameters of `st_level`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
@@ -93,13 +93,6 @@ struct StLevel {
     state: State,
 }
 
-fn median<const N: usize>(ring: &Ring) -> Option<f32> {
-    let mut all = [0.0; N];
-    let n = ring.len().min(N);
-    all.iter_mut().zip(ring.iter()).for_each(|(slot, x)| *slot = x);
-    median_in_place(&mut all[..n])
-}
-
 impl Lead {
     fn measure(&mut self, rr_s: f32) {
         while let Some((time, fate)) = self.beat.settle() {
@@ -128,7 +121,7 @@ impl Lead {
         if self.measured.is_none_or(|m| end - m > PAUSE) || self.beat.beats() < BEATS_MIN {
             return Err(if quality < floor { Missing::LowQuality } else { Missing::TooFew });
         }
-        let j = median::<ENDS>(&self.ends).ok_or(Missing::TooFew)?;
+        let j = self.ends.median::<ENDS>().ok_or(Missing::TooFew)?;
         if quality < floor {
             return Err(Missing::LowQuality);
         }
@@ -184,7 +177,7 @@ impl State {
             self.last = Some(b.time);
             self.leads.iter_mut().for_each(|l| l.beat.beat(b.time));
         }
-        let rr_s = median::<INTERVALS>(&self.rr).unwrap_or(1.0);
+        let rr_s = self.rr.median::<INTERVALS>().unwrap_or(1.0);
         self.leads.iter_mut().for_each(|l| l.measure(rr_s));
     }
 }
@@ -193,7 +186,7 @@ impl Operator for StLevel {
     fn apply(&mut self, epoch: &Epoch<'_>, out: &mut Readings) {
         self.state.take(epoch, self.params.leads_max as usize);
         self.state.add(out);
-        let rate = median::<INTERVALS>(&self.state.rr).map_or(0.0, |rr_s| 60.0 / f64::from(rr_s.max(1e-3)));
+        let rate = self.state.rr.median::<INTERVALS>().map_or(0.0, |rr_s| 60.0 / f64::from(rr_s.max(1e-3)));
         let after_j_ms = if rate >= FAST { self.params.after_j_fast_ms } else { self.params.after_j_ms };
         let (end, floor) = (epoch.end(), self.params.quality_floor as f32);
         let mut say = |channel: Option<ChannelId>, st: Result<(f64, f64, f32), Missing>| {

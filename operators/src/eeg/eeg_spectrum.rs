@@ -312,10 +312,6 @@ impl Operator for EegSpectrum {
     }
 }
 
-const fn output(name: &'static str, unit: &'static str, summary: &'static str) -> Output {
-    Output { name, unit, summary, feeds: "" }
-}
-
 /// The card.
 pub static SPEC: Spec = Spec {
     name: "eeg_spectrum",
@@ -330,14 +326,22 @@ pub static SPEC: Spec = Spec {
         channel.",
     reads: &[Kind::Eeg],
     writes: &[
-        output("eeg_spectral_edge", "Hz", "Frequency below which 95 % of the power from 0.5 to 30 Hz lies"),
-        output(
+        Output::new(
+            "eeg_spectral_edge",
+            "Hz",
+            "Frequency below which 95 % of the power from 0.5 to 30 Hz lies",
+        ),
+        Output::new(
             "eeg_median_frequency",
             "Hz",
             "Frequency below which half of the power from 0.5 to 30 Hz lies",
         ),
-        output("eeg_asymmetry", "1", "Power of eeg_1 less that of eeg_2 over their sum, 0.5 to 30 Hz"),
-        output("eeg_asymmetry_alpha", "1", "Power of eeg_1 less that of eeg_2 over their sum, 8 to 13 Hz"),
+        Output::new("eeg_asymmetry", "1", "Power of eeg_1 less that of eeg_2 over their sum, 0.5 to 30 Hz"),
+        Output::new(
+            "eeg_asymmetry_alpha",
+            "1",
+            "Power of eeg_1 less that of eeg_2 over their sum, 8 to 13 Hz",
+        ),
     ],
     needs: &["signal_quality"],
     latency: Span::ZERO,

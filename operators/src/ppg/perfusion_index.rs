@@ -7,7 +7,7 @@ use super::motion_level::moving;
 use crate::operator::{Operator, Output, Spec, StateError, defaults, load_state, params, save_state};
 use crate::params::Bound;
 use crate::signal::{BeatKind, ChannelId, Epoch, Graded, Kind, Missing, Readings, Span};
-use crate::window::{Ring, grade, median_in_place, tame};
+use crate::window::{Ring, grade, tame};
 
 /// Parameters.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
@@ -54,14 +54,6 @@ impl Default for State {
     }
 }
 
-fn median_of(ring: &Ring) -> f32 {
-    let mut all = [0.0; SECONDS];
-    for (to, x) in all.iter_mut().zip(ring.iter()) {
-        *to = x;
-    }
-    median_in_place(&mut all[..ring.len().min(SECONDS)]).unwrap_or(0.0)
-}
-
 struct PerfusionIndex {
     params: Params,
     state: State,
@@ -105,7 +97,8 @@ impl PerfusionIndex {
         if !state.pulsing.is_full() {
             return Graded::missing(Missing::Learning);
         }
-        let (pulsing, steady) = (median_of(&state.pulsing), median_of(&state.steady));
+        let median = |ring: &Ring| ring.median::<SECONDS>().unwrap_or(0.0);
+        let (pulsing, steady) = (median(&state.pulsing), median(&state.steady));
         let index = 100.0 * f64::from(pulsing) / f64::from(steady);
         if steady <= 0.0 || index < PLAUSIBLE.0 || index > PLAUSIBLE.1 {
             return Graded::missing(Missing::Implausible);

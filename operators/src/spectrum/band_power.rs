@@ -376,10 +376,6 @@ fn build(value: &serde_json::Value) -> Result<Box<dyn Operator>, ParamError> {
     Ok(Box::new(BandPower { params, slots: [const { None }; 3] }))
 }
 
-const fn output(name: &'static str, unit: &'static str, summary: &'static str) -> Output {
-    Output { name, unit, summary, feeds: "" }
-}
-
 /// The card.
 pub static SPEC: Spec = Spec {
     name: "band_power",
@@ -393,13 +389,13 @@ pub static SPEC: Spec = Spec {
         pulses count, and with the total from 0.5 Hz, where the conditioning filter begins, instead of 0.",
     reads: &KINDS,
     writes: &[
-        output("ecg_power_5_15", "mV2", "power of the ECG from 5 to 15 Hz, where the QRS complex is"),
-        output("ecg_power_total", "mV2", "power of the ECG from 0.5 to 40 Hz"),
-        output("ppg_power_fraction", "1", "share of the pulse in the power of the PPG from 0.5 to 8 Hz"),
-        output("eeg_delta", "uV2", "power of the EEG from 0.5 to 4 Hz"),
-        output("eeg_theta", "uV2", "power of the EEG from 4 to 8 Hz"),
-        output("eeg_alpha", "uV2", "power of the EEG from 8 to 13 Hz"),
-        output("eeg_beta", "uV2", "power of the EEG from 13 to 30 Hz"),
+        Output::new("ecg_power_5_15", "mV2", "power of the ECG from 5 to 15 Hz, where the QRS complex is"),
+        Output::new("ecg_power_total", "mV2", "power of the ECG from 0.5 to 40 Hz"),
+        Output::new("ppg_power_fraction", "1", "share of the pulse in the power of the PPG from 0.5 to 8 Hz"),
+        Output::new("eeg_delta", "uV2", "power of the EEG from 0.5 to 4 Hz"),
+        Output::new("eeg_theta", "uV2", "power of the EEG from 4 to 8 Hz"),
+        Output::new("eeg_alpha", "uV2", "power of the EEG from 8 to 13 Hz"),
+        Output::new("eeg_beta", "uV2", "power of the EEG from 13 to 30 Hz"),
     ],
     needs: &[],
     latency: Span::seconds_const(60),

@@ -283,10 +283,6 @@ fn build(value: &serde_json::Value) -> Result<Box<dyn Operator>, ParamError> {
     Ok(Box::new(WindowSpectrum { params, channels, slots }))
 }
 
-const fn output(name: &'static str, unit: &'static str, summary: &'static str) -> Output {
-    Output { name, unit, summary, feeds: "" }
-}
-
 /// The card.
 pub static SPEC: Spec = Spec {
     name: "window_spectrum",
@@ -299,20 +295,20 @@ pub static SPEC: Spec = Spec {
         bands see what the conditioning filters let through: see conditioning.band_pass.",
     reads: Kind::WAVES,
     writes: &[
-        output("window_samples", "1", "samples in the window"),
-        output("window_rms", "{channel}", "root mean square of the window, in the unit of the channel"),
-        output(
+        Output::new("window_samples", "1", "samples in the window"),
+        Output::new("window_rms", "{channel}", "root mean square of the window, in the unit of the channel"),
+        Output::new(
             "window_band_1",
             "{channel2}",
             "sum of |X|^2 over the first band, in the unit of the channel squared",
         ),
-        output("window_band_2", "{channel2}", "the same of the second band"),
-        output("window_band_3", "{channel2}", "the same of the third band"),
-        output("window_band_4", "{channel2}", "the same of the fourth band"),
-        output("window_band_5", "{channel2}", "the same of the fifth band"),
-        output("window_band_6", "{channel2}", "the same of the sixth band"),
-        output("window_band_7", "{channel2}", "the same of the seventh band"),
-        output("window_band_8", "{channel2}", "the same of the eighth band"),
+        Output::new("window_band_2", "{channel2}", "the same of the second band"),
+        Output::new("window_band_3", "{channel2}", "the same of the third band"),
+        Output::new("window_band_4", "{channel2}", "the same of the fourth band"),
+        Output::new("window_band_5", "{channel2}", "the same of the fifth band"),
+        Output::new("window_band_6", "{channel2}", "the same of the sixth band"),
+        Output::new("window_band_7", "{channel2}", "the same of the seventh band"),
+        Output::new("window_band_8", "{channel2}", "the same of the eighth band"),
     ],
     needs: &[],
     latency: Span::seconds_const(60),

@@ -279,10 +279,6 @@ impl Operator for Baseline {
     }
 }
 
-const fn output(name: &'static str, unit: &'static str, summary: &'static str) -> Output {
-    Output { name, unit, summary, feeds: "" }
-}
-
 const BASELINE: &str = "What is normal for this patient, within limits";
 const DEVIATION: &str = "Last minute less baseline, in robust standard deviations";
 const DRIFT: &str = "Baseline less the first one";
@@ -306,18 +302,18 @@ pub static SPEC: Spec = Spec {
         long count as long as they are valid.",
     reads: &[],
     writes: &[
-        output("heart_rate_baseline", "/min", BASELINE),
-        output("heart_rate_deviation", "1", DEVIATION),
-        output("heart_rate_drift", "/min", DRIFT),
-        output("resp_rate_baseline", "/min", BASELINE),
-        output("resp_rate_deviation", "1", DEVIATION),
-        output("resp_rate_drift", "/min", DRIFT),
-        output("abp_mean_baseline", "mm[Hg]", BASELINE),
-        output("abp_mean_deviation", "1", DEVIATION),
-        output("abp_mean_drift", "mm[Hg]", DRIFT),
-        output("spo2_baseline", "%", BASELINE),
-        output("spo2_deviation", "1", DEVIATION),
-        output("spo2_drift", "%", DRIFT),
+        Output::new("heart_rate_baseline", "/min", BASELINE),
+        Output::new("heart_rate_deviation", "1", DEVIATION),
+        Output::new("heart_rate_drift", "/min", DRIFT),
+        Output::new("resp_rate_baseline", "/min", BASELINE),
+        Output::new("resp_rate_deviation", "1", DEVIATION),
+        Output::new("resp_rate_drift", "/min", DRIFT),
+        Output::new("abp_mean_baseline", "mm[Hg]", BASELINE),
+        Output::new("abp_mean_deviation", "1", DEVIATION),
+        Output::new("abp_mean_drift", "mm[Hg]", DRIFT),
+        Output::new("spo2_baseline", "%", BASELINE),
+        Output::new("spo2_deviation", "1", DEVIATION),
+        Output::new("spo2_drift", "%", DRIFT),
     ],
     needs: &[],
     latency: Span::ZERO,

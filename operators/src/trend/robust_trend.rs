@@ -181,10 +181,6 @@ impl Operator for RobustTrend {
     }
 }
 
-const fn output(name: &'static str, unit: &'static str, summary: &'static str) -> Output {
-    Output { name, unit, summary, feeds: "" }
-}
-
 const MEDIAN: &str = "Median of the last quarter of an hour";
 const MAD: &str = "Median absolute deviation of the last quarter of an hour";
 const SLOPE: &str = "Slope of the last quarter of an hour, per minute";
@@ -200,18 +196,18 @@ pub static SPEC: Spec = Spec {
         derived: what a device repeats counts as long as it is valid.",
     reads: &[],
     writes: &[
-        output("heart_rate_median_15min", "/min", MEDIAN),
-        output("heart_rate_mad_15min", "/min", MAD),
-        output("heart_rate_theil_sen_15min", "/min/min", SLOPE),
-        output("resp_rate_median_15min", "/min", MEDIAN),
-        output("resp_rate_mad_15min", "/min", MAD),
-        output("resp_rate_theil_sen_15min", "/min/min", SLOPE),
-        output("spo2_median_15min", "%", MEDIAN),
-        output("spo2_mad_15min", "%", MAD),
-        output("spo2_theil_sen_15min", "%/min", SLOPE),
-        output("abp_mean_median_15min", "mm[Hg]", MEDIAN),
-        output("abp_mean_mad_15min", "mm[Hg]", MAD),
-        output("abp_mean_theil_sen_15min", "mm[Hg]/min", SLOPE),
+        Output::new("heart_rate_median_15min", "/min", MEDIAN),
+        Output::new("heart_rate_mad_15min", "/min", MAD),
+        Output::new("heart_rate_theil_sen_15min", "/min/min", SLOPE),
+        Output::new("resp_rate_median_15min", "/min", MEDIAN),
+        Output::new("resp_rate_mad_15min", "/min", MAD),
+        Output::new("resp_rate_theil_sen_15min", "/min/min", SLOPE),
+        Output::new("spo2_median_15min", "%", MEDIAN),
+        Output::new("spo2_mad_15min", "%", MAD),
+        Output::new("spo2_theil_sen_15min", "%/min", SLOPE),
+        Output::new("abp_mean_median_15min", "mm[Hg]", MEDIAN),
+        Output::new("abp_mean_mad_15min", "mm[Hg]", MAD),
+        Output::new("abp_mean_theil_sen_15min", "mm[Hg]/min", SLOPE),
     ],
     needs: &[],
     latency: Span::ZERO,

@@ -240,10 +240,6 @@ impl Operator for Trend {
     }
 }
 
-const fn output(name: &'static str, unit: &'static str, summary: &'static str) -> Output {
-    Output { name, unit, summary, feeds: "" }
-}
-
 /// The card.
 pub static SPEC: Spec = Spec {
     name: "trend",
@@ -254,22 +250,22 @@ pub static SPEC: Spec = Spec {
         told once the quantity has been seen. A value held between two measurements counts as valid and flat.",
     reads: &[],
     writes: &[
-        output("heart_rate_mean_5min", "/min", "Mean heart rate"),
-        output("heart_rate_slope_5min", "/min/min", "Change of heart rate per minute"),
-        output("heart_rate_sd_5min", "/min", "Standard deviation of heart rate"),
-        output("heart_rate_valid_5min", "1", "Share of the window with a valid heart rate"),
-        output("resp_rate_mean_5min", "/min", "Mean respiration rate"),
-        output("resp_rate_slope_5min", "/min/min", "Change of respiration rate per minute"),
-        output("resp_rate_sd_5min", "/min", "Standard deviation of respiration rate"),
-        output("resp_rate_valid_5min", "1", "Share of the window with a valid respiration rate"),
-        output("spo2_mean_5min", "%", "Mean oxygen saturation"),
-        output("spo2_slope_5min", "%/min", "Change of oxygen saturation per minute"),
-        output("spo2_sd_5min", "%", "Standard deviation of oxygen saturation"),
-        output("spo2_valid_5min", "1", "Share of the window with a valid oxygen saturation"),
-        output("abp_mean_mean_5min", "mm[Hg]", "Mean of the mean arterial pressure"),
-        output("abp_mean_slope_5min", "mm[Hg]/min", "Change of mean arterial pressure per minute"),
-        output("abp_mean_sd_5min", "mm[Hg]", "Standard deviation of mean arterial pressure"),
-        output("abp_mean_valid_5min", "1", "Share of the window with a valid mean arterial pressure"),
+        Output::new("heart_rate_mean_5min", "/min", "Mean heart rate"),
+        Output::new("heart_rate_slope_5min", "/min/min", "Change of heart rate per minute"),
+        Output::new("heart_rate_sd_5min", "/min", "Standard deviation of heart rate"),
+        Output::new("heart_rate_valid_5min", "1", "Share of the window with a valid heart rate"),
+        Output::new("resp_rate_mean_5min", "/min", "Mean respiration rate"),
+        Output::new("resp_rate_slope_5min", "/min/min", "Change of respiration rate per minute"),
+        Output::new("resp_rate_sd_5min", "/min", "Standard deviation of respiration rate"),
+        Output::new("resp_rate_valid_5min", "1", "Share of the window with a valid respiration rate"),
+        Output::new("spo2_mean_5min", "%", "Mean oxygen saturation"),
+        Output::new("spo2_slope_5min", "%/min", "Change of oxygen saturation per minute"),
+        Output::new("spo2_sd_5min", "%", "Standard deviation of oxygen saturation"),
+        Output::new("spo2_valid_5min", "1", "Share of the window with a valid oxygen saturation"),
+        Output::new("abp_mean_mean_5min", "mm[Hg]", "Mean of the mean arterial pressure"),
+        Output::new("abp_mean_slope_5min", "mm[Hg]/min", "Change of mean arterial pressure per minute"),
+        Output::new("abp_mean_sd_5min", "mm[Hg]", "Standard deviation of mean arterial pressure"),
+        Output::new("abp_mean_valid_5min", "1", "Share of the window with a valid mean arterial pressure"),
     ],
     needs: &[],
     latency: Span::seconds_const(5),
